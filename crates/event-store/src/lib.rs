@@ -1,0 +1,31 @@
+//! The event log of every shop: ordered, gap-free, hash-chained, append-only.
+//!
+//! A [`Database`] opens transactions for one shop ([`ShopTx`]), in which row-level security applies. A batch of
+//! commands is one call, [`ShopTx::execute`]: lock the shop's head, load what the commands name, seal, decide, append
+//! in one statement, move the head. So order is total per shop, readers never meet a hole, and nobody loses a race.
+//!
+//! This crate alone writes events. It knows order, bytes and hashes, not what an order is.
+
+mod append;
+mod chain;
+mod command;
+mod error;
+mod metadata;
+mod migrate;
+mod read;
+mod repository;
+mod shop;
+mod tenancy;
+mod verify;
+
+pub use append::{Appended, PROJECT};
+pub use chain::{GENESIS, Link};
+pub use command::{Envelope, StreamId};
+pub use error::{StoreError, is_unavailable};
+pub use metadata::Metadata;
+pub use migrate::{MIGRATIONS, MigrateError, migrate, schema_is_current};
+pub use read::{Decode, StoredEvent, decode, events};
+pub use repository::ShopEvents;
+pub use shop::{create_shop, shop_key};
+pub use tenancy::{Database, DatabaseOptions, ShopTx};
+pub use verify::{Fault, FaultKind, Verified, verify};

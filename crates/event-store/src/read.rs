@@ -1,0 +1,185 @@
+//! Reading the log: pages and streams of one shop's events, in order.
+
+use chrono::{DateTime, Utc};
+use cqrs_es::DomainEvent;
+use domain::ShopId;
+use futures::{Stream, TryStreamExt, stream};
+
+pub use domain::command::Stored as Decode;
+
+use crate::{Database, Link, ShopTx, StoreError};
+
+/// An event as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// 1, 2, 3 … in the shop's log.
+    pub position: i64,
+    /// When it was written.
+    pub recorded_at: DateTime<Utc>,
+    /// `order`, `shop` …
+    pub aggregate_type: String,
+    /// Within the type.
+    pub aggregate_id: String,
+    /// 1, 2, 3 … within the aggregate.
+    pub sequence: i64,
+    /// `OrderPlaced` …
+    pub event_type: String,
+    /// `1` …
+    pub event_version: String,
+    /// The stored bytes.
+    pub payload: String,
+    /// The stored bytes.
+    pub metadata: String,
+    /// As stored.
+    pub hash: Vec<u8>,
+}
+
+impl StoredEvent {
+    /// The event that its bytes stand for.
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`] or [`StoreError::Unreadable`].
+    pub fn decode<E: Decode + DomainEvent>(&self) -> Result<E, StoreError> {
+        decode(&self.event_type, &self.event_version, &self.payload, self.position)
+    }
+
+    /// What of it is chained.
+    #[must_use]
+    pub fn link(&self, shop: ShopId) -> Link<'_> {
+        Link {
+            shop,
+            position: self.position,
+            recorded_at: self.recorded_at,
+            aggregate_type: &self.aggregate_type,
+            aggregate_id: &self.aggregate_id,
+            sequence: self.sequence,
+            event_type: &self.event_type,
+            event_version: &self.event_version,
+            payload: &self.payload,
+            metadata: &self.metadata,
+        }
+    }
+}
+
+/// Reads stored bytes as an event, older versions included.
+///
+/// # Errors
+/// [`StoreError::Newer`] for what this build does not know, [`StoreError::Unreadable`] for what it should.
+pub fn decode<E: Decode>(
+    event_type: &str,
+    event_version: &str,
+    payload: &str,
+    position: i64,
+) -> Result<E, StoreError> {
+    if !E::knows(event_type, event_version) {
+        return Err(StoreError::Newer { event_type: event_type.to_owned(), event_version: event_version.to_owned() });
+    }
+    E::from_stored(event_type, event_version, payload)
+        .map_err(|source| StoreError::Unreadable { event_type: event_type.to_owned(), position, source })
+}
+
+impl ShopTx {
+    /// At most `limit` events after a position, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn events_after(&mut self, position: i64, limit: i64) -> Result<Vec<StoredEvent>, StoreError> {
+        let shop = self.shop();
+        Ok(sqlx::query_as!(
+            StoredEvent,
+            r#"SELECT position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version,
+                      payload::text AS "payload!", metadata::text AS "metadata!", hash
+               FROM events
+               WHERE shop_id = $1 AND position > $2
+               ORDER BY position
+               LIMIT $3"#,
+            shop.0,
+            position,
+            limit,
+        )
+        .fetch_all(&mut **self)
+        .await?)
+    }
+
+    /// The whole history of the named aggregates of one type up to a position, in the log's order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn histories(
+        &mut self,
+        aggregate_type: &str,
+        aggregate_ids: &[String],
+        up_to: i64,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let shop = self.shop();
+        Ok(sqlx::query_as!(
+            StoredEvent,
+            r#"SELECT position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version,
+                      payload::text AS "payload!", metadata::text AS "metadata!", hash
+               FROM events
+               WHERE shop_id = $1 AND aggregate_type = $2 AND aggregate_id = ANY($3) AND position <= $4
+               ORDER BY aggregate_id, sequence"#,
+            shop.0,
+            aggregate_type,
+            aggregate_ids,
+            up_to,
+        )
+        .fetch_all(&mut **self)
+        .await?)
+    }
+
+    /// An aggregate as its history makes it; the default one if it has none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Newer`], [`StoreError::Unreadable`].
+    pub async fn load<A>(&mut self, aggregate_id: &str) -> Result<A, StoreError>
+    where
+        A: cqrs_es::Aggregate,
+        A::Event: Decode,
+    {
+        let mut aggregate = A::default();
+        for event in self.histories(A::TYPE, &[aggregate_id.to_owned()], i64::MAX).await? {
+            aggregate.apply(event.decode()?);
+        }
+        Ok(aggregate)
+    }
+
+    /// The position and time of the newest event that is stored.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchShop`] or [`StoreError::Unavailable`].
+    pub async fn head(&mut self) -> Result<(i64, DateTime<Utc>), StoreError> {
+        let shop = self.shop();
+        let head = sqlx::query!("SELECT position, recorded_at FROM heads WHERE shop_id = $1", shop.0)
+            .fetch_optional(&mut **self)
+            .await?
+            .ok_or(StoreError::NoSuchShop(shop))?;
+        Ok((head.position, head.recorded_at))
+    }
+}
+
+/// The events of a shop in `(after, up_to]`, in order, page by page: constant memory, and no transaction outlives a page.
+pub fn events(
+    database: &Database,
+    shop: ShopId,
+    after: i64,
+    up_to: i64,
+) -> impl Stream<Item = Result<StoredEvent, StoreError>> + Unpin {
+    const PAGE: i64 = 1000;
+    let database = database.clone();
+    let pages = stream::try_unfold(after, move |after| {
+        let database = database.clone();
+        async move {
+            let limit = PAGE.min(up_to - after);
+            if limit <= 0 {
+                return Ok::<_, StoreError>(None);
+            }
+            let mut tx = database.begin(shop).await?;
+            let page = tx.events_after(after, limit).await?;
+            tx.commit().await?;
+            let next = page.last().map(|last| last.position);
+            Ok(next.map(|next| (stream::iter(page.into_iter().map(Ok)), next)))
+        }
+    });
+    Box::pin(pages.try_flatten())
+}

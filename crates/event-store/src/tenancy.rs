@@ -1,0 +1,182 @@
+//! Transactions for one shop, in which row-level security applies, and for the fleet's few shared tables.
+
+use std::{borrow::Cow, ops::{Deref, DerefMut}, sync::Arc, time::Duration};
+
+use domain::ShopId;
+use sqlx::{
+    PgConnection, PgPool, Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use vault::MasterRing;
+
+use crate::StoreError;
+
+/// How to reach the database.
+#[derive(Debug, Clone)]
+pub struct DatabaseOptions {
+    /// `postgres://…`
+    pub url: String,
+    /// At most so many connections at once.
+    pub max_connections: u32,
+    /// Shown in `pg_stat_activity`.
+    pub application_name: &'static str,
+}
+
+/// The database and the keys that open what it holds. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    pool: PgPool,
+    ring: Arc<MasterRing>,
+}
+
+impl Database {
+    /// A pool that connects when it is first used.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] when the URL is not one.
+    pub fn connect_lazy(options: &DatabaseOptions, ring: MasterRing) -> Result<Self, StoreError> {
+        let connect: PgConnectOptions = options.url.parse::<PgConnectOptions>()?;
+        let connect = connect.application_name(options.application_name).options([
+            // Frees what a frozen worker holds.
+            ("idle_in_transaction_session_timeout", "30s"),
+            ("statement_timeout", "60s"),
+            ("lock_timeout", "10s"),
+            ("TimeZone", "UTC"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(options.max_connections)
+            .acquire_timeout(Duration::from_secs(3))
+            .idle_timeout(Duration::from_secs(300))
+            .max_lifetime(Duration::from_secs(1800))
+            // No ping before each use, which would be a round trip: `begin` tries again on a connection that died.
+            .test_before_acquire(false)
+            .connect_lazy_with(connect);
+        Ok(Self { pool, ring: Arc::new(ring) })
+    }
+
+    /// The key ring.
+    #[must_use]
+    pub fn ring(&self) -> &MasterRing {
+        &self.ring
+    }
+
+    /// The pool itself, for what is neither a shop's nor the fleet's: migrations, health.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// A transaction that sees one shop.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when no connection can be had.
+    pub async fn begin(&self, shop: ShopId) -> Result<ShopTx, StoreError> {
+        let tx = self.begin_with(begin_sql(shop)).await?;
+        Ok(ShopTx { tx, shop, ring: Arc::clone(&self.ring), is_locked: false })
+    }
+
+    /// Like [`Self::begin`], with the shop's head locked in the same round trip: for a command on its own.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when no connection can be had or the lock is held for too long.
+    pub async fn begin_writing(&self, shop: ShopId) -> Result<ShopTx, StoreError> {
+        let sql = format!("{}; SELECT 1 FROM heads WHERE shop_id = '{shop}' FOR UPDATE", begin_sql(shop));
+        let tx = self.begin_with(sql).await?;
+        Ok(ShopTx { tx, shop, ring: Arc::clone(&self.ring), is_locked: true })
+    }
+
+    /// A transaction that sees no shop: only the directory, tokens, unclaimed deliveries and the work queue.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when no connection can be had.
+    pub async fn begin_fleet(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let sql = "BEGIN; SET LOCAL ROLE ecomdash_app; SELECT set_config('app.current_shop_id', '', true)";
+        self.begin_with(sql).await
+    }
+
+    async fn begin_with(
+        &self,
+        sql: impl Into<Cow<'static, str>>,
+    ) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let sql = sql.into();
+        // Nothing has happened yet when `BEGIN` fails, so a dead connection (the server was restarted) is tried past.
+        let mut attempts = 0;
+        loop {
+            match self.pool.begin_with(sql.clone()).await {
+                Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) if attempts < self.pool.size() => attempts += 1,
+                Err(sqlx::Error::Database(refusal))
+                    if attempts < self.pool.size()
+                        && refusal.code().is_some_and(|code| code == "57P01" || code == "25P03") =>
+                {
+                    attempts += 1;
+                }
+                outcome => return Ok(outcome?),
+            }
+        }
+    }
+}
+
+/// Role and shop hold until the transaction ends, so a pooled connection keeps neither.
+fn begin_sql(shop: ShopId) -> String {
+    format!("BEGIN; SET LOCAL ROLE ecomdash_app; SELECT set_config('app.current_shop_id', '{shop}', true)")
+}
+
+/// A transaction of one shop. It cannot reach another: every table is under row-level security, and the role that it
+/// runs as cannot lift it. Rolled back when dropped.
+pub struct ShopTx {
+    tx: Transaction<'static, Postgres>,
+    shop: ShopId,
+    ring: Arc<MasterRing>,
+    is_locked: bool,
+}
+
+impl ShopTx {
+    /// Whose.
+    #[must_use]
+    pub fn shop(&self) -> ShopId {
+        self.shop
+    }
+
+    /// The key ring.
+    #[must_use]
+    pub fn ring(&self) -> &MasterRing {
+        &self.ring
+    }
+
+    /// Makes it so.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] leaves open whether it was made so: what was written must bear being written again.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.tx.commit().await?)
+    }
+
+    /// Takes the shop's write lock, unless this transaction holds it.
+    pub(crate) async fn lock(&mut self) -> Result<(), StoreError> {
+        if !self.is_locked {
+            let locked = sqlx::query_scalar!(
+                "SELECT position FROM heads WHERE shop_id = $1 FOR UPDATE",
+                self.shop.0
+            )
+            .fetch_optional(&mut *self.tx)
+            .await?;
+            locked.ok_or(StoreError::NoSuchShop(self.shop))?;
+            self.is_locked = true;
+        }
+        Ok(())
+    }
+}
+
+impl Deref for ShopTx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.tx
+    }
+}
+
+impl DerefMut for ShopTx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+}

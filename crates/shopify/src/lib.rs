@@ -1,0 +1,11 @@
+//! Shopify's side of the wall: how its bodies look, how they are signed, and which commands they become.
+//!
+//! To take in a further topic: its shape in `payload/`, an arm in [`translate`], and bodies in its tests.
+
+mod domain_name;
+pub mod payload;
+pub mod signature;
+mod translate;
+
+pub use domain_name::{InvalidShopDomain, ShopDomain};
+pub use translate::{Context, REVISION, TranslateError, Translation, body_digest, translate};

@@ -1,0 +1,18 @@
+//! The shapes of Shopify's bodies: only the fields that are used, every one of them optional, because real bodies
+//! leave out, null and retype what the documentation promises.
+
+mod order;
+mod scalar;
+mod shop;
+
+pub use order::{
+    AddressBody, AdjustmentBody, AllocationBody, CustomerBody, DeltaBody, DiscountBody, EditBody, EditedLines, LineBody, MoneySet, OrderBody, OrderEdited,
+    RefundBody, RefundLineBody, RefundShippingBody, ReturnBody, ShippingLineBody, TaxBody,
+};
+pub use scalar::{Number, Present};
+pub use shop::ShopBody;
+
+/// The shop's amount of a `*_set`, else the plain field beside it.
+pub(crate) fn shop_amount<'a>(set: Option<&'a MoneySet>, plain: Option<&'a Number>) -> Option<&'a Number> {
+    MoneySet::or(set, plain)
+}

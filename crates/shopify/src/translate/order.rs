@@ -1,0 +1,330 @@
+//! Orders, refunds, edits and deletions.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    Command, Currency, Personal,
+    ids::{CustomerId, EditId, LineId, OrderId, ProductId, RefundId, ReturnId, RowId, ShippingLineId, VariantId},
+    order::{
+        Adjustment, AdjustmentKind, Buyer, Discount, Edit, Line, LineKind, LineText, ObservedOrder, OrderCommand,
+        Refund, RefundLine, RefundShipping, Restock, Return, ShippingLine, Status, Terms,
+    },
+};
+
+use super::{
+    Context, TranslateError, parse,
+    values::{allocations, currency, id, minor, names_a_person, taxes, units, utm, within_bounds},
+    version,
+};
+use crate::payload::{
+    AddressBody, AdjustmentBody, DiscountBody, EditedLines, LineBody, Number, OrderBody, OrderEdited, RefundBody,
+    RefundLineBody, RefundShippingBody, ReturnBody, ShippingLineBody, shop_amount,
+};
+
+pub(super) fn snapshot(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, TranslateError> {
+    let order: OrderBody = parse(body)?;
+    let order_id = OrderId(id("id", order.id.as_ref())?);
+    let currency = match &order.currency {
+        Some(code) => currency("currency", code)?,
+        None => context.currency,
+    };
+    let observed = ObservedOrder {
+        order_id,
+        version: version(context, order.updated_at, body),
+        terms: terms(&order, currency)?,
+        status: Status {
+            financial: order.financial_status.clone(),
+            fulfillment: order.fulfillment_status.clone(),
+            cancelled_at: order.cancelled_at,
+            cancel_reason: order.cancel_reason.clone(),
+            closed_at: order.closed_at,
+        },
+        customer: order.customer.as_ref().and_then(|customer| customer.id.as_ref()?.id()).map(CustomerId),
+        lines: each(order.line_items, |body| line(body, currency))?,
+        shipping_lines: each(order.shipping_lines, |body| shipping_line(body, currency))?,
+        refunds: each(order.refunds, |body| refund_of(body, currency))?,
+        returns: each(order.returns, |body| return_of(body, currency))?,
+    };
+    Ok(vec![Command::Order(order_id, OrderCommand::Observe(Box::new(observed)))])
+}
+
+pub(super) fn edit(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, TranslateError> {
+    let OrderEdited { order_edit: edit } = parse(body)?;
+    let order_id = OrderId(id("order_edit.order_id", edit.order_id.as_ref())?);
+    let edit_id = EditId(id("order_edit.id", edit.id.as_ref())?);
+    let at = edit.committed_at.or(edit.created_at).ok_or(TranslateError::Missing("order_edit.committed_at"))?;
+    let lines = edit.line_items.unwrap_or_default();
+    let shipping = edit.shipping_lines.unwrap_or_default();
+    let command = OrderCommand::ObserveEdit {
+        version: version(context, Some(at), body),
+        order_id,
+        id: edit_id,
+        edit: Edit {
+            at,
+            shipping_additions: shipping_ids(&shipping, |lines| lines.additions.as_deref()),
+            shipping_removals: shipping_ids(&shipping, |lines| lines.removals.as_deref()),
+            additions: deltas(lines.additions.as_deref())?,
+            removals: deltas(lines.removals.as_deref())?,
+            note: text(edit.staff_note).map(Personal::Clear),
+        },
+    };
+    Ok(vec![Command::Order(order_id, command)])
+}
+
+pub(super) fn deletion(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, TranslateError> {
+    let order: OrderBody = parse(body)?;
+    let order_id = OrderId(id("id", order.id.as_ref())?);
+    Ok(vec![Command::Order(order_id, OrderCommand::ObserveDeletion { at: context.triggered_at })])
+}
+
+pub(super) fn refund(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, TranslateError> {
+    let refund: RefundBody = parse(body)?;
+    let order_id = OrderId(id("order_id", refund.order_id.as_ref())?);
+    let version = version(context, refund.created_at.or(refund.processed_at), body);
+    let currency = currency_of(&refund, context.currency)?;
+    let (id, refund) = refund_of(refund, currency)?;
+    let command = OrderCommand::ObserveRefund { version, order_id, id, refund };
+    Ok(vec![Command::Order(order_id, command)])
+}
+
+fn each<B, T>(
+    bodies: Option<Vec<B>>,
+    read: impl Fn(B) -> Result<T, TranslateError>,
+) -> Result<Vec<T>, TranslateError> {
+    bodies.unwrap_or_default().into_iter().map(read).collect()
+}
+
+fn text(value: Option<String>) -> Option<String> {
+    value.filter(|text| !text.is_empty())
+}
+
+fn terms(order: &OrderBody, currency: Currency) -> Result<Terms, TranslateError> {
+    let address = order.shipping_address.as_ref().or(order.billing_address.as_ref());
+    let set = |field, set| -> Result<Option<i64>, TranslateError> {
+        let amount: Option<&Number> = shop_amount(set, None);
+        amount.map(|amount| minor(field, Some(amount), currency)).transpose()
+    };
+    let total_price = shop_amount(order.total_price_set.as_ref(), order.total_price.as_ref());
+    Ok(Terms {
+        name: text(order.name.clone()),
+        created_at: order.created_at,
+        processed_at: order.processed_at,
+        currency,
+        presentment_currency: order.presentment_currency.as_deref().and_then(|code| code.parse().ok()),
+        taxes_included: order.taxes_included.unwrap_or(false),
+        test: order.test.unwrap_or(false),
+        source_name: text(order.source_name.clone()),
+        country: address.and_then(|address| address.text("country_code")),
+        region: address.and_then(|address| address.text("province_code")),
+        duties: set("original_total_duties_set", order.original_total_duties_set.as_ref())?,
+        additional_fees: set("original_total_additional_fees_set", order.original_total_additional_fees_set.as_ref())?,
+        tip: minor("total_tip_received", order.total_tip_received.as_ref(), currency)?,
+        total_price: minor("total_price", total_price, currency)?,
+        utm: utm(order.landing_site.as_deref()),
+        discounts: order.discount_applications.iter().flatten().map(discount).collect(),
+        buyer: buyer(order).map(Personal::Clear),
+    })
+}
+
+fn discount(body: &DiscountBody) -> Discount {
+    let kind = body.r#type.clone().unwrap_or_default();
+    let label = text(body.code.clone()).or(text(body.title.clone())).or(text(body.description.clone()));
+    let (personal, plain): (Vec<_>, Vec<_>) =
+        label.into_iter().partition(|label| kind == "manual" || names_a_person(label));
+    Discount {
+        kind,
+        label: plain.into_iter().next(),
+        personal_label: personal.into_iter().next().map(Personal::Clear),
+    }
+}
+
+fn buyer(order: &OrderBody) -> Option<Buyer> {
+    let customer = order.customer.as_ref();
+    let names = customer.map(|customer| [customer.first_name.clone(), customer.last_name.clone()]);
+    let names: Vec<String> = names.into_iter().flatten().flatten().filter(|name| !name.is_empty()).collect();
+    let name = if names.is_empty() { None } else { Some(names.join(" ")) };
+    let any_address = || order.shipping_address.as_ref().or(order.billing_address.as_ref());
+    let of_customer = |get: fn(&crate::payload::CustomerBody) -> Option<String>| customer.and_then(get);
+    let is_said = |value: &serde_json::Value| match value {
+        serde_json::Value::Null => false,
+        serde_json::Value::Array(items) => !items.is_empty(),
+        serde_json::Value::Object(fields) => !fields.is_empty(),
+        _ => true,
+    };
+    let whole = |address: &Option<AddressBody>| address.as_ref().map(|body| body.0.clone()).filter(is_said);
+    let buyer = Buyer {
+        name: name.or_else(|| any_address()?.text("name")),
+        email: text(order.email.clone())
+            .or(text(order.contact_email.clone()))
+            .or_else(|| text(of_customer(|customer| customer.email.clone()))),
+        phone: text(order.phone.clone()).or_else(|| text(of_customer(|customer| customer.phone.clone()))),
+        shipping_address: whole(&order.shipping_address),
+        billing_address: whole(&order.billing_address),
+        ip: text(order.browser_ip.clone()),
+        note: text(order.note.clone()),
+        note_attributes: order.note_attributes.clone().filter(is_said),
+        tags: match &order.tags {
+            Some(serde_json::Value::String(tags)) => text(Some(tags.clone())),
+            Some(serde_json::Value::Array(tags)) if !tags.is_empty() => {
+                let tags: Vec<_> = tags.iter().filter_map(serde_json::Value::as_str).collect();
+                Some(tags.join(", "))
+            }
+            _ => None,
+        },
+    };
+    (buyer != Buyer::default()).then_some(buyer)
+}
+
+fn line(body: LineBody, currency: Currency) -> Result<(LineId, Line), TranslateError> {
+    let price = shop_amount(body.price_set.as_ref(), body.price.as_ref());
+    let price_minor = minor("line_items.price", price, currency)?;
+    let quantity = units("line_items.quantity", body.quantity.as_ref())?;
+    within_bounds("line_items.price", price_minor, quantity)?;
+    let kind = match (body.tip_payment_gateway.0, body.gift_card) {
+        (true, _) => LineKind::Tip,
+        (false, Some(true)) => LineKind::GiftCard,
+        (false, _) => LineKind::Product,
+    };
+    let mut duties_minor = 0_i64;
+    for duty in body.duties.iter().flatten() {
+        let amount = shop_amount(duty.price_set.as_ref().or(duty.amount_set.as_ref()), duty.price.as_ref());
+        duties_minor = duties_minor.saturating_add(minor("line_items.duties", amount, currency)?);
+    }
+    let properties = body.properties.filter(|value| value.as_array().is_none_or(|items| !items.is_empty()));
+    let line = Line {
+        kind,
+        product_id: body.product_id.as_ref().and_then(Number::id).map(ProductId),
+        variant_id: body.variant_id.as_ref().and_then(Number::id).map(VariantId),
+        price_minor,
+        quantity,
+        // Bodies from before 2022 do not have it: nothing is taken off them.
+        current_quantity: match &body.current_quantity {
+            Some(number) => units("line_items.current_quantity", Some(number))?,
+            None => quantity,
+        },
+        allocations: allocations(body.discount_allocations.as_ref(), currency)?,
+        taxes: taxes(body.tax_lines.as_ref(), currency)?,
+        duties_minor,
+        text: Personal::Clear(LineText {
+            title: body.title.unwrap_or_default(),
+            variant_title: text(body.variant_title),
+            vendor: text(body.vendor),
+            sku: text(body.sku),
+        }),
+        properties: properties.filter(|value| !value.is_null()).map(Personal::Clear),
+    };
+    Ok((LineId(id("line_items.id", body.id.as_ref())?), line))
+}
+
+fn shipping_line(
+    body: ShippingLineBody,
+    currency: Currency,
+) -> Result<(ShippingLineId, ShippingLine), TranslateError> {
+    let price = shop_amount(body.price_set.as_ref(), body.price.as_ref());
+    let line = ShippingLine {
+        price_minor: minor("shipping_lines.price", price, currency)?,
+        allocations: allocations(body.discount_allocations.as_ref(), currency)?,
+        taxes: taxes(body.tax_lines.as_ref(), currency)?,
+        removed: body.is_removed.unwrap_or(false),
+    };
+    Ok((ShippingLineId(id("shipping_lines.id", body.id.as_ref())?), line))
+}
+
+fn return_of(body: ReturnBody, currency: Currency) -> Result<(ReturnId, Return), TranslateError> {
+    let mut fees_minor = 0_i64;
+    for fee in body.return_shipping_fees.iter().flatten() {
+        let amount = shop_amount(fee.price.as_ref(), None);
+        fees_minor = fees_minor.saturating_add(minor("returns.return_shipping_fees", amount, currency)?);
+    }
+    Ok((ReturnId(id("returns.id", body.id.as_ref())?), Return { fees_minor }))
+}
+
+/// A refund on its own names its currency in its sets only.
+fn currency_of(refund: &RefundBody, otherwise: Currency) -> Result<Currency, TranslateError> {
+    let lines = refund.refund_line_items.iter().flatten().filter_map(|line| line.subtotal_set.as_ref());
+    let shipping = refund.refund_shipping_lines.iter().flatten().filter_map(|line| line.subtotal_amount_set.as_ref());
+    let adjustments = refund.order_adjustments.iter().flatten().filter_map(|line| line.amount_set.as_ref());
+    let mut sets = lines.chain(shipping).chain(adjustments).chain(refund.total_duties_set.as_ref());
+    match sets.find_map(|set| set.currency()) {
+        Some(code) => currency("refund currency", code),
+        None => Ok(otherwise),
+    }
+}
+
+fn refund_of(body: RefundBody, currency: Currency) -> Result<(RefundId, Refund), TranslateError> {
+    let refund = Refund {
+        at: body.processed_at.or(body.created_at).ok_or(TranslateError::Missing("refund.processed_at"))?,
+        return_id: body.r#return.and_then(|body| body.id?.id()).map(ReturnId),
+        lines: numbered(body.refund_line_items, |row, body| refund_line(row, &body, currency))?,
+        shipping: numbered(body.refund_shipping_lines, |row, body| refund_shipping(row, &body, currency))?,
+        adjustments: numbered(body.order_adjustments, |row, body| adjustment(row, &body, currency))?,
+        duties_minor: minor("total_duties_set", shop_amount(body.total_duties_set.as_ref(), None), currency)?,
+        note: text(body.note).map(Personal::Clear),
+    };
+    Ok((RefundId(id("refund.id", body.id.as_ref())?), refund))
+}
+
+/// Rows without an id of their own are told apart by their place.
+fn numbered<B, T>(
+    bodies: Option<Vec<B>>,
+    read: impl Fn(u64, B) -> Result<T, TranslateError>,
+) -> Result<Vec<T>, TranslateError> {
+    bodies.unwrap_or_default().into_iter().zip(1..).map(|(body, row)| read(row, body)).collect()
+}
+
+fn refund_line(row: u64, body: &RefundLineBody, currency: Currency) -> Result<RefundLine, TranslateError> {
+    let subtotal = shop_amount(body.subtotal_set.as_ref(), body.subtotal.as_ref());
+    let tax = shop_amount(body.total_tax_set.as_ref(), body.total_tax.as_ref());
+    Ok(RefundLine {
+        id: RowId(body.id.as_ref().and_then(Number::id).unwrap_or(row)),
+        line_id: LineId(id("refund_line_items.line_item_id", body.line_item_id.as_ref())?),
+        units: units("refund_line_items.quantity", body.quantity.as_ref())?,
+        restock: match body.restock_type.as_deref() {
+            Some("return") => Restock::Return,
+            Some("cancel") => Restock::Cancel,
+            Some("no_restock") => Restock::NoRestock,
+            Some("legacy_restock") => Restock::LegacyRestock,
+            _ => Restock::Other,
+        },
+        subtotal_minor: minor("refund_line_items.subtotal", subtotal, currency)?,
+        tax_minor: minor("refund_line_items.total_tax", tax, currency)?,
+    })
+}
+
+fn refund_shipping(row: u64, body: &RefundShippingBody, currency: Currency) -> Result<RefundShipping, TranslateError> {
+    let line = body.shipping_line_id.as_ref().or(body.shipping_line.as_ref().and_then(|line| line.id.as_ref()));
+    let amount = shop_amount(body.subtotal_amount_set.as_ref(), None);
+    Ok(RefundShipping {
+        id: RowId(body.id.as_ref().and_then(Number::id).unwrap_or(row)),
+        shipping_line_id: line.and_then(Number::id).map(ShippingLineId),
+        amount_minor: minor("refund_shipping_lines.subtotal_amount_set", amount, currency)?,
+    })
+}
+
+fn adjustment(row: u64, body: &AdjustmentBody, currency: Currency) -> Result<Adjustment, TranslateError> {
+    let amount = shop_amount(body.amount_set.as_ref(), body.amount.as_ref());
+    let tax = shop_amount(body.tax_amount_set.as_ref(), body.tax_amount.as_ref());
+    let is_shipping = body.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("shipping_refund"));
+    Ok(Adjustment {
+        id: RowId(body.id.as_ref().and_then(Number::id).unwrap_or(row)),
+        kind: if is_shipping { AdjustmentKind::ShippingRefund } else { AdjustmentKind::Discrepancy },
+        amount_minor: minor("order_adjustments.amount", amount, currency)?,
+        tax_minor: minor("order_adjustments.tax_amount", tax, currency)?,
+    })
+}
+
+fn deltas(bodies: Option<&[crate::payload::DeltaBody]>) -> Result<BTreeMap<LineId, i64>, TranslateError> {
+    let mut deltas = BTreeMap::new();
+    for body in bodies.unwrap_or_default() {
+        let line = LineId(id("order_edit.line_items.id", body.id.as_ref())?);
+        *deltas.entry(line).or_insert(0) += units("order_edit.line_items.delta", body.delta.as_ref())?;
+    }
+    Ok(deltas)
+}
+
+type Deltas = [crate::payload::DeltaBody];
+
+fn shipping_ids(lines: &EditedLines, side: impl Fn(&EditedLines) -> Option<&Deltas>) -> Vec<ShippingLineId> {
+    let side = side(lines).unwrap_or_default();
+    side.iter().filter_map(|body| body.id.as_ref()?.id()).map(ShippingLineId).collect()
+}

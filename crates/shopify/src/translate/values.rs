@@ -1,0 +1,129 @@
+//! Single values: amounts, ids, quantities, and what in a text is about a person.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    Currency, Money, MoneyError,
+    money::{MAX_MINOR, scaled},
+    order::{Allocation, Tax},
+};
+
+use super::TranslateError;
+use crate::payload::{AllocationBody, Number, TaxBody};
+
+pub(super) fn minor(field: &'static str, value: Option<&Number>, currency: Currency) -> Result<i64, TranslateError> {
+    let Some(number) = value else { return Ok(0) };
+    Money::parse(&number.0, currency)
+        .map(|money| money.minor)
+        .map_err(|source| TranslateError::Amount { field, source })
+}
+
+/// A whole number from 0 to a billion.
+pub(super) fn units(field: &'static str, value: Option<&Number>) -> Result<i64, TranslateError> {
+    let Some(number) = value else { return Ok(0) };
+    let fault = |source| TranslateError::Amount { field, source };
+    let units = scaled(&number.0, 0).map_err(fault)?;
+    if !(0..=1_000_000_000).contains(&units) {
+        return Err(fault(MoneyError::OutOfRange));
+    }
+    Ok(units)
+}
+
+/// Refuses a line whose worth would not fit: a sum of such lines must still be one.
+pub(super) fn within_bounds(field: &'static str, price_minor: i64, units: i64) -> Result<(), TranslateError> {
+    match price_minor.checked_mul(units) {
+        Some(worth) if worth.unsigned_abs() <= MAX_MINOR.unsigned_abs() => Ok(()),
+        _ => Err(TranslateError::Amount { field, source: MoneyError::OutOfRange }),
+    }
+}
+
+pub(super) fn id(field: &'static str, value: Option<&Number>) -> Result<u64, TranslateError> {
+    value.and_then(Number::id).ok_or(TranslateError::Missing(field))
+}
+
+pub(super) fn currency(field: &'static str, code: &str) -> Result<Currency, TranslateError> {
+    code.parse().map_err(|source| TranslateError::Amount { field, source })
+}
+
+pub(super) fn allocations(
+    bodies: Option<&Vec<AllocationBody>>,
+    currency: Currency,
+) -> Result<Vec<Allocation>, TranslateError> {
+    bodies
+        .into_iter()
+        .flatten()
+        .map(|body| {
+            let amount = crate::payload::shop_amount(body.amount_set.as_ref(), body.amount.as_ref());
+            let application = units("discount_application_index", body.discount_application_index.as_ref())?;
+            Ok(Allocation {
+                application: u32::try_from(application).expect("at most a billion"),
+                amount_minor: minor("discount_allocations.amount", amount, currency)?,
+            })
+        })
+        .collect()
+}
+
+pub(super) fn taxes(bodies: Option<&Vec<TaxBody>>, currency: Currency) -> Result<Vec<Tax>, TranslateError> {
+    bodies
+        .into_iter()
+        .flatten()
+        .map(|body| {
+            let amount = crate::payload::shop_amount(body.price_set.as_ref(), body.price.as_ref());
+            let rate = body.rate.as_ref().map_or(Ok(0), |rate| scaled(&rate.0, 9));
+            Ok(Tax {
+                rate_nano: rate.map_err(|source| TranslateError::Amount { field: "tax_lines.rate", source })?,
+                amount_minor: minor("tax_lines.price", amount, currency)?,
+            })
+        })
+        .collect()
+}
+
+/// The `utm_*` values of a landing page that name a campaign. The rest of the URL is not kept.
+pub(super) fn utm(landing_site: Option<&str>) -> BTreeMap<String, String> {
+    let query = landing_site.and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
+    let query = query.split('#').next().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes())
+        .filter(|(key, value)| {
+            matches!(&**key, "utm_source" | "utm_medium" | "utm_campaign")
+                && (1..=100).contains(&value.len())
+                && !names_a_person(value)
+        })
+        .map(|(key, value)| (key.into_owned(), value.into_owned()))
+        .collect()
+}
+
+/// An e-mail address or a phone number is in it.
+pub(super) fn names_a_person(text: &str) -> bool {
+    let mut digits = 0;
+    let has_phone = text.chars().any(|c| {
+        match c {
+            '0'..='9' => digits += 1,
+            ' ' | '-' | '.' | '(' | ')' | '+' | '/' => {}
+            _ => digits = 0,
+        }
+        digits >= 7
+    });
+    has_phone || text.contains('@')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_with_an_address_or_a_phone_number_are_personal() {
+        for personal in ["jane@example.com", "WELCOME-+1 (555) 010-9999", "5550109"] {
+            assert!(names_a_person(personal), "{personal}");
+        }
+        for business in ["SAVE10", "BF2026", "2026-11", "AUTUMN 10 % off 200"] {
+            assert!(!names_a_person(business), "{business}");
+        }
+    }
+
+    #[test]
+    fn of_a_landing_page_only_the_campaign_is_kept() {
+        let url = "/products/x?utm_source=news%20letter&utm_content=jane&email=j@x.test&utm_campaign=j%40x.test#top";
+        assert_eq!(utm(Some(url)), BTreeMap::from([("utm_source".into(), "news letter".into())]));
+        assert!(utm(None).is_empty());
+    }
+}

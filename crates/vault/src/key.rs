@@ -1,0 +1,258 @@
+//! The three kinds of key, and what each seals.
+
+use std::fmt;
+
+use aes_gcm::{
+    Aes256Gcm, KeyInit, Nonce,
+    aead::{Aead, Payload},
+};
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD as BASE64};
+use domain::{Sealed, ShopId, Subject};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use uuid::Uuid;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::VaultError;
+
+const NONCE_LENGTH: usize = 12;
+const DIGEST_LENGTH: usize = 16;
+
+/// 32 secret bytes, wiped when dropped.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub(crate) struct Secret(pub(crate) [u8; 32]);
+
+impl Secret {
+    pub(crate) fn random() -> Result<Self, VaultError> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(|_| VaultError::NoRandomness)?;
+        Ok(Self(bytes))
+    }
+
+    fn from_slice(bytes: &[u8]) -> Result<Self, VaultError> {
+        bytes.try_into().map(Self).map_err(|_| VaultError::DoesNotOpen)
+    }
+
+    /// HMAC-SHA256 over a purpose and parts; each part is preceded by its length, so that no two lists are alike.
+    fn derive(&self, purpose: u8, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        mac.update(&[purpose]);
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Seals under a random nonce, which stands before the ciphertext.
+    pub(crate) fn seal(&self, bound_to: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let mut nonce = [0; NONCE_LENGTH];
+        getrandom::fill(&mut nonce).map_err(|_| VaultError::NoRandomness)?;
+        let mut sealed = nonce.to_vec();
+        sealed.extend(encrypt(&self.0, &nonce, bound_to, plain));
+        Ok(sealed)
+    }
+
+    pub(crate) fn open(&self, bound_to: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let (nonce, sealed) = sealed.split_at_checked(NONCE_LENGTH).ok_or(VaultError::DoesNotOpen)?;
+        decrypt(&self.0, nonce.try_into().expect("split there"), bound_to, sealed)
+    }
+}
+
+fn encrypt(key: &[u8; 32], nonce: &[u8; NONCE_LENGTH], bound_to: &[u8], plain: &[u8]) -> Vec<u8> {
+    Aes256Gcm::new(key.into())
+        .encrypt(&Nonce::from(*nonce), Payload { msg: plain, aad: bound_to })
+        .expect("a body is far below the 64 GiB that GCM allows")
+}
+
+fn decrypt(
+    key: &[u8; 32],
+    nonce: &[u8; NONCE_LENGTH],
+    bound_to: &[u8],
+    sealed: &[u8],
+) -> Result<Vec<u8>, VaultError> {
+    Aes256Gcm::new(key.into())
+        .decrypt(&Nonce::from(*nonce), Payload { msg: sealed, aad: bound_to })
+        .map_err(|_| VaultError::DoesNotOpen)
+}
+
+/// A shop's key: wraps its subjects' keys and seals the bodies of its webhooks.
+#[derive(Clone)]
+pub struct ShopKey {
+    shop: ShopId,
+    secret: Secret,
+}
+
+impl fmt::Debug for ShopKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ShopKey({})", self.shop)
+    }
+}
+
+impl ShopKey {
+    /// A new key for a new shop.
+    ///
+    /// # Errors
+    /// [`VaultError::NoRandomness`].
+    pub fn generate(shop: ShopId) -> Result<Self, VaultError> {
+        Ok(Self { shop, secret: Secret::random()? })
+    }
+
+    pub(crate) fn from_secret(shop: ShopId, bytes: &[u8]) -> Result<Self, VaultError> {
+        Ok(Self { shop, secret: Secret::from_slice(bytes)? })
+    }
+
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// A new subject key and its wrapped form, which is what the key table holds.
+    ///
+    /// # Errors
+    /// [`VaultError::NoRandomness`].
+    pub fn generate_subject(&self, subject: Subject) -> Result<(SubjectKey, Vec<u8>), VaultError> {
+        let secret = Secret::random()?;
+        let wrapped = self.secret.seal(self.subject_binding(subject).as_bytes(), &secret.0)?;
+        Ok((SubjectKey { shop: self.shop, subject, secret }, wrapped))
+    }
+
+    /// The subject key that [`Self::generate_subject`] wrapped.
+    ///
+    /// # Errors
+    /// [`VaultError::DoesNotOpen`] for another shop's, another subject's or a changed key.
+    pub fn unwrap_subject(&self, subject: Subject, wrapped: &[u8]) -> Result<SubjectKey, VaultError> {
+        let bytes = self.secret.open(self.subject_binding(subject).as_bytes(), wrapped)?;
+        Ok(SubjectKey { shop: self.shop, subject, secret: Secret::from_slice(&bytes)? })
+    }
+
+    fn subject_binding(&self, subject: Subject) -> String {
+        format!("subject-key/{}/{subject}", self.shop)
+    }
+
+    /// The key of one webhook's body: a body has a key of its own, so its nonce cannot repeat.
+    #[must_use]
+    pub fn body(&self, inbox_id: Uuid) -> BodyKey {
+        BodyKey(Secret(self.secret.derive(3, &[self.shop.0.as_bytes(), inbox_id.as_bytes()])))
+    }
+}
+
+/// Seals one webhook's body.
+pub struct BodyKey(Secret);
+
+impl BodyKey {
+    /// The sealed body.
+    #[must_use]
+    pub fn seal(&self, body: &[u8]) -> Vec<u8> {
+        encrypt(&self.0.0, &[0; NONCE_LENGTH], b"inbox", body)
+    }
+
+    /// The body again.
+    ///
+    /// # Errors
+    /// [`VaultError::DoesNotOpen`] when it was changed or belongs to another delivery.
+    pub fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        decrypt(&self.0.0, &[0; NONCE_LENGTH], b"inbox", sealed)
+    }
+}
+
+/// A subject's key: seals that subject's values.
+#[derive(Clone)]
+pub struct SubjectKey {
+    shop: ShopId,
+    subject: Subject,
+    secret: Secret,
+}
+
+impl fmt::Debug for SubjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SubjectKey({})", self.shop)
+    }
+}
+
+impl SubjectKey {
+    /// Seals a value. The same value in the same field gives the same bytes, and no two values share a key and nonce:
+    /// each is encrypted under a key derived from the digest of what it says and where it stands. So nonces cannot
+    /// repeat by construction, and 'changed or not' is a comparison of bytes.
+    #[must_use]
+    pub fn seal(&self, field: &str, plain: &[u8]) -> Sealed {
+        let bound_to = self.binding(field);
+        let digest = self.secret.derive(1, &[bound_to.as_bytes(), plain]);
+        let digest = &digest[..DIGEST_LENGTH];
+        let key = self.secret.derive(2, &[digest]);
+        let mut bytes = digest.to_vec();
+        bytes.extend(encrypt(&key, &[0; NONCE_LENGTH], bound_to.as_bytes(), plain));
+        Sealed { subject: self.subject, bytes: BASE64.encode(bytes) }
+    }
+
+    /// The value again.
+    ///
+    /// # Errors
+    /// [`VaultError::DoesNotOpen`] when it was changed, or moved to another field, subject or shop.
+    pub fn open(&self, field: &str, sealed: &Sealed) -> Result<Vec<u8>, VaultError> {
+        let bytes = BASE64.decode(&sealed.bytes).map_err(|_| VaultError::DoesNotOpen)?;
+        let (digest, sealed) = bytes.split_at_checked(DIGEST_LENGTH).ok_or(VaultError::DoesNotOpen)?;
+        let key = self.secret.derive(2, &[digest]);
+        decrypt(&key, &[0; NONCE_LENGTH], self.binding(field).as_bytes(), sealed)
+    }
+
+    fn binding(&self, field: &str) -> String {
+        format!("{}/{}/{field}", self.shop, self.subject)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::ids::CustomerId;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SHOP: ShopId = ShopId(Uuid::from_u128(1));
+    const JANE: Subject = Subject::Customer(CustomerId(1));
+
+    #[test]
+    fn a_value_opens_only_where_it_was_sealed() {
+        let shop = ShopKey::generate(SHOP).unwrap();
+        let (jane, wrapped) = shop.generate_subject(JANE).unwrap();
+        let sealed = jane.seal("order.note", b"\"call me\"");
+        assert_eq!(jane.open("order.note", &sealed).unwrap(), b"\"call me\"");
+        assert_eq!(jane.open("order.buyer", &sealed), Err(VaultError::DoesNotOpen));
+        let (other, _) = shop.generate_subject(JANE).unwrap();
+        assert_eq!(other.open("order.note", &sealed), Err(VaultError::DoesNotOpen));
+        assert!(shop.unwrap_subject(JANE, &wrapped).unwrap().open("order.note", &sealed).is_ok());
+        assert!(shop.unwrap_subject(Subject::Shop, &wrapped).is_err());
+        let elsewhere = ShopKey::from_secret(ShopId(Uuid::from_u128(2)), &shop.secret.0).unwrap();
+        assert!(elsewhere.unwrap_subject(JANE, &wrapped).is_err());
+    }
+
+    #[test]
+    fn a_body_opens_only_under_its_own_delivery() {
+        let shop = ShopKey::generate(SHOP).unwrap();
+        let sealed = shop.body(Uuid::from_u128(7)).seal(b"{}");
+        assert_eq!(shop.body(Uuid::from_u128(7)).open(&sealed).unwrap(), b"{}");
+        assert!(shop.body(Uuid::from_u128(8)).open(&sealed).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn sealed_bytes_are_equal_exactly_when_the_values_are(a in ".{0,40}", b in ".{0,40}") {
+            let shop = ShopKey::generate(SHOP).unwrap();
+            let (jane, _) = shop.generate_subject(JANE).unwrap();
+            let seal = |text: &str| jane.seal("f", text.as_bytes());
+            prop_assert_eq!(seal(&a) == seal(&b), a == b);
+            prop_assert_eq!(seal(&a), seal(&a));
+        }
+
+        #[test]
+        fn a_flipped_bit_does_not_open(text in ".{0,40}", at in any::<prop::sample::Index>(), bit in 0_u8..8) {
+            let shop = ShopKey::generate(SHOP).unwrap();
+            let (jane, _) = shop.generate_subject(JANE).unwrap();
+            let mut sealed = jane.seal("f", text.as_bytes());
+            let mut bytes = BASE64.decode(&sealed.bytes).unwrap();
+            let index = at.index(bytes.len());
+            bytes[index] ^= 1 << bit;
+            sealed.bytes = BASE64.encode(bytes);
+            prop_assert_eq!(jane.open("f", &sealed), Err(VaultError::DoesNotOpen));
+        }
+    }
+}

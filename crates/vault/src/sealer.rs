@@ -1,0 +1,83 @@
+//! Sealing a command's personal fields before it is decided.
+
+use std::collections::BTreeMap;
+
+use domain::{PersonalFields, Subject};
+
+use crate::{ShopKey, SubjectKey, VaultError};
+
+/// What is known of a subject's key, read under the shop's lock.
+#[derive(Debug, Clone)]
+pub enum SubjectState {
+    /// Alive.
+    Key(SubjectKey),
+    /// Destroyed: nothing of this subject is kept again.
+    Redacted,
+}
+
+/// Seals personal fields of one shop. Subjects that have no key yet get one, which the caller must store.
+pub struct Sealer {
+    shop_key: ShopKey,
+    subjects: BTreeMap<Subject, SubjectState>,
+    created: Vec<(Subject, Vec<u8>)>,
+}
+
+impl Sealer {
+    /// A sealer that knows no subject yet.
+    #[must_use]
+    pub fn new(shop_key: ShopKey) -> Self {
+        Self { shop_key, subjects: BTreeMap::new(), created: Vec::new() }
+    }
+
+    /// Takes in a row of the key table: the wrapped key, or `None` where it was destroyed.
+    ///
+    /// # Errors
+    /// [`VaultError::DoesNotOpen`] when the wrapped key is not this shop's and subject's.
+    pub fn know(&mut self, subject: Subject, wrapped: Option<&[u8]>) -> Result<(), VaultError> {
+        let state = match wrapped {
+            Some(wrapped) => SubjectState::Key(self.shop_key.unwrap_subject(subject, wrapped)?),
+            None => SubjectState::Redacted,
+        };
+        self.subjects.insert(subject, state);
+        Ok(())
+    }
+
+    /// Every subject of a command's fields.
+    pub fn subjects_of(command: &mut dyn PersonalFields, mut each: impl FnMut(Subject)) {
+        command.personal_fields(&mut |subject, _, _| each(subject));
+    }
+
+    /// Seals every clear field of a command; those of redacted subjects become redacted.
+    ///
+    /// # Errors
+    /// [`VaultError::NoRandomness`] when a new subject needs a key and there is none to be had.
+    pub fn seal(&mut self, command: &mut dyn PersonalFields) -> Result<(), VaultError> {
+        let mut failure = None;
+        command.personal_fields(&mut |subject, name, field| {
+            let Some(plain) = field.clear_json() else { return };
+            match self.key_of(subject) {
+                Ok(Some(key)) => field.set_sealed(key.seal(name, &plain)),
+                Ok(None) => field.set_redacted(),
+                Err(error) => failure = Some(error),
+            }
+        });
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn key_of(&mut self, subject: Subject) -> Result<Option<&SubjectKey>, VaultError> {
+        if let std::collections::btree_map::Entry::Vacant(entry) = self.subjects.entry(subject) {
+            let (key, wrapped) = self.shop_key.generate_subject(subject)?;
+            self.created.push((subject, wrapped));
+            entry.insert(SubjectState::Key(key));
+        }
+        Ok(match &self.subjects[&subject] {
+            SubjectState::Key(key) => Some(key),
+            SubjectState::Redacted => None,
+        })
+    }
+
+    /// The keys that were made, wrapped: they go into the same transaction as what they sealed.
+    pub fn take_created(&mut self) -> Vec<(Subject, Vec<u8>)> {
+        std::mem::take(&mut self.created)
+    }
+}

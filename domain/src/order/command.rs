@@ -1,0 +1,90 @@
+//! What can be said of an order. Shopify is the authority: nothing here is refused.
+
+use chrono::{DateTime, Utc};
+
+use super::parts::{Edit, Line, Refund, Return, ShippingLine, Status, Terms};
+use crate::{
+    ids::{CustomerId, EditId, LineId, OrderId, RefundId, ReturnId, ShippingLineId},
+    personal::{PersonalFields, Subject, Visit},
+    version::Version,
+};
+
+/// A command to one order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OrderCommand {
+    /// A whole snapshot was seen.
+    Observe(Box<ObservedOrder>),
+    /// A refund was seen on its own.
+    ObserveRefund {
+        /// Of the body.
+        version: Version,
+        /// Which order: it owns the refund's note.
+        order_id: OrderId,
+        /// Which refund.
+        id: RefundId,
+        /// What it gave back.
+        refund: Refund,
+    },
+    /// A committed edit was seen.
+    ObserveEdit {
+        /// Of the body.
+        version: Version,
+        /// Which order: it owns the edit's note.
+        order_id: OrderId,
+        /// Which edit.
+        id: EditId,
+        /// What it changed.
+        edit: Edit,
+    },
+    /// The order was deleted.
+    ObserveDeletion {
+        /// When the deletion was triggered, if the delivery says.
+        at: Option<DateTime<Utc>>,
+    },
+}
+
+/// A snapshot of an order, as one body tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ObservedOrder {
+    /// Which order: it is the subject of a guest's data.
+    pub order_id: OrderId,
+    /// Of the body.
+    pub version: Version,
+    /// What seldom changes.
+    pub terms: Terms,
+    /// What changes.
+    pub status: Status,
+    /// `None` never erases a customer that is known.
+    pub customer: Option<CustomerId>,
+    /// Its lines.
+    pub lines: Vec<(LineId, Line)>,
+    /// Its shipping lines.
+    pub shipping_lines: Vec<(ShippingLineId, ShippingLine)>,
+    /// Its refunds so far.
+    pub refunds: Vec<(RefundId, Refund)>,
+    /// Its returns so far.
+    pub returns: Vec<(ReturnId, Return)>,
+}
+
+impl PersonalFields for OrderCommand {
+    fn personal_fields(&mut self, visit: Visit<'_>) {
+        match self {
+            Self::Observe(seen) => {
+                let buyer = match seen.customer {
+                    Some(id) => Subject::Customer(id),
+                    None => Subject::Order(seen.order_id),
+                };
+                seen.terms.personal_fields(buyer, visit);
+                for (_, line) in &mut seen.lines {
+                    line.personal_fields(buyer, visit);
+                }
+                for (_, refund) in &mut seen.refunds {
+                    refund.personal_fields(buyer, visit);
+                }
+            }
+            Self::ObserveRefund { order_id, refund, .. } => refund.personal_fields(Subject::Order(*order_id), visit),
+            Self::ObserveEdit { order_id, edit, .. } => edit.personal_fields(Subject::Order(*order_id), visit),
+            Self::ObserveDeletion { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What can be said of a shop.
+
+use chrono::{DateTime, Utc};
+
+use super::event::{Restatement, ShopProfile};
+use crate::{
+    ids::ShopifyShopId,
+    money::Currency,
+    personal::{Personal, PersonalFields, Subject, Visit},
+    version::Version,
+    zone::Zone,
+};
+
+/// A command to a shop.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ShopCommand {
+    /// The app was installed, or an operator registered the shop.
+    Register {
+        /// `*.myshopify.com`; sealed, so that it goes with the shop.
+        domain: Personal<String>,
+        /// Shopify's number, when it is known.
+        shopify_id: Option<ShopifyShopId>,
+        /// Days are cut in it until a `shop/update` says otherwise.
+        timezone: Zone,
+        /// Figures are in it until a `shop/update` says otherwise.
+        currency: Currency,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// A `shop/update` was seen.
+    Observe {
+        /// Of the body.
+        version: Version,
+        /// When the body has one.
+        timezone: Option<Zone>,
+        /// When the body has one.
+        currency: Option<Currency>,
+        /// The owner's and the shop's own data.
+        profile: Personal<ShopProfile>,
+    },
+    /// The app was removed.
+    ObserveUninstall {
+        /// When it was triggered.
+        at: DateTime<Utc>,
+    },
+    /// A rebuilt read model that shows another figure than the old one took its place.
+    Restate(Restatement),
+}
+
+impl PersonalFields for ShopCommand {
+    fn personal_fields(&mut self, visit: Visit<'_>) {
+        match self {
+            Self::Register { domain, .. } => visit(Subject::Shop, "shop.domain", domain),
+            Self::Observe { profile, .. } => visit(Subject::Shop, "shop.profile", profile),
+            Self::ObserveUninstall { .. } | Self::Restate(_) => {}
+        }
+    }
+}

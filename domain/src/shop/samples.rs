@@ -1,0 +1,1 @@
+//! Stored bytes of every event of every version: they never change.

@@ -1,0 +1,95 @@
+//! A shop's days: local dates in its IANA zone, 23- and 25-hour days included.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Days, NaiveDate, TimeZone, Utc};
+use serde::{Deserialize, Serialize};
+
+/// An IANA zone, by name. Its data is frozen at the release of chrono-tz.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Zone(chrono_tz::Tz);
+
+/// Not a zone that this build knows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an IANA time zone")]
+pub struct UnknownZone(pub String);
+
+impl FromStr for Zone {
+    type Err = UnknownZone;
+
+    fn from_str(name: &str) -> Result<Self, UnknownZone> {
+        name.parse().map(Self).map_err(|_| UnknownZone(name.chars().take(64).collect()))
+    }
+}
+
+impl Zone {
+    /// Greenwich, for shops that have not told theirs.
+    pub const UTC: Self = Self(chrono_tz::UTC);
+
+    /// The IANA name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    /// The local date of an instant.
+    #[must_use]
+    pub fn day_of(&self, instant: DateTime<Utc>) -> NaiveDate {
+        instant.with_timezone(&self.0).date_naive()
+    }
+
+    /// The first instant whose local date is `day`. Midnight is not built from parts: in some zones it does not exist.
+    #[must_use]
+    pub fn start_of(&self, day: NaiveDate) -> DateTime<Utc> {
+        // No zone is further than 15 h from UTC, so the start lies in this window; the local date grows with the
+        // instant at day boundaries, and offsets move by whole seconds: a binary search over seconds finds it.
+        let midnight = Utc.from_utc_datetime(&day.and_hms_opt(0, 0, 0).expect("midnight is a time"));
+        let (mut before, mut after) = (midnight.timestamp() - 30 * 3600, midnight.timestamp() + 30 * 3600);
+        let at = |seconds: i64| Utc.timestamp_opt(seconds, 0).single().unwrap_or(DateTime::<Utc>::MAX_UTC);
+        while after - before > 1 {
+            let middle = before + (after - before) / 2;
+            if self.day_of(at(middle)) >= day {
+                after = middle;
+            } else {
+                before = middle;
+            }
+        }
+        at(after)
+    }
+
+    /// The first instant after `day`.
+    #[must_use]
+    pub fn end_of(&self, day: NaiveDate) -> DateTime<Utc> {
+        self.start_of(day + Days::new(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vectors `tz-1` to `tz-9`.
+    #[test]
+    fn days_begin_and_end_where_the_zone_says() {
+        for (zone, day, start, end) in [
+            ("America/New_York", "2026-03-08", "2026-03-08T05:00:00Z", "2026-03-09T04:00:00Z"),
+            ("America/New_York", "2026-11-01", "2026-11-01T04:00:00Z", "2026-11-02T05:00:00Z"),
+            ("Europe/Berlin", "2026-03-29", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"),
+            ("Europe/Berlin", "2026-10-25", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"),
+            ("America/Santiago", "2026-09-06", "2026-09-06T04:00:00Z", "2026-09-07T03:00:00Z"),
+            ("America/Santiago", "2026-04-04", "2026-04-04T03:00:00Z", "2026-04-05T04:00:00Z"),
+            ("Africa/Cairo", "2026-04-24", "2026-04-23T22:00:00Z", "2026-04-24T21:00:00Z"),
+            ("Australia/Lord_Howe", "2026-10-04", "2026-10-03T13:30:00Z", "2026-10-04T13:00:00Z"),
+            ("Asia/Kathmandu", "2026-11-01", "2026-10-31T18:15:00Z", "2026-11-01T18:15:00Z"),
+            ("Pacific/Kiritimati", "2024-02-29", "2024-02-28T10:00:00Z", "2024-02-29T10:00:00Z"),
+            ("Pacific/Pago_Pago", "2024-02-29", "2024-02-29T11:00:00Z", "2024-03-01T11:00:00Z"),
+        ] {
+            let (zone, day): (Zone, NaiveDate) = (zone.parse().unwrap(), day.parse().unwrap());
+            assert_eq!(zone.start_of(day), start.parse::<DateTime<Utc>>().unwrap(), "{zone:?} {day}");
+            assert_eq!(zone.end_of(day), end.parse::<DateTime<Utc>>().unwrap(), "{zone:?} {day}");
+            assert_eq!(zone.day_of(zone.start_of(day)), day);
+            assert_ne!(zone.day_of(zone.start_of(day) - chrono::Duration::microseconds(1)), day);
+        }
+    }
+}
