@@ -36,6 +36,7 @@ CREATE TABLE inbox_unclaimed (
     body_digest  bytea       NOT NULL,
     topic        text        NOT NULL,
     triggered_at timestamptz,
+    event_id     text,
     received_at  timestamptz NOT NULL,
     note         text,
     body         bytea       NOT NULL,
@@ -60,6 +61,8 @@ CREATE TABLE inbox (
     body_digest  bytea       NOT NULL,
     topic        text        NOT NULL,
     triggered_at timestamptz,
+    -- of the merchant's action, which several deliveries can share
+    event_id     text,
     received_at  timestamptz NOT NULL,
     -- what was odd about the delivery, e.g. another topic in its path
     note         text,

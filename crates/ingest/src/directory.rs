@@ -1,0 +1,235 @@
+//! Which shops there are: the directory from a domain to our id, and how a shop gets into it.
+
+use chrono::{DateTime, Utc};
+use domain::{
+    Command, Currency, Personal, ShopId, Zone,
+    ids::ShopifyShopId,
+    shop::ShopCommand,
+};
+use event_store::{Database, Envelope, Metadata, PROJECT, ShopTx, StoreError, create_shop, shop_key};
+use shopify::ShopDomain;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::INGEST;
+
+/// A shop that we know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryEntry {
+    /// Our id.
+    pub shop: ShopId,
+    /// Its permanent domain.
+    pub domain: ShopDomain,
+    /// Shopify's number, when it is known.
+    pub shopify_id: Option<ShopifyShopId>,
+    /// Deliveries are kept and not worked on.
+    pub is_paused: bool,
+}
+
+struct Row {
+    shop_id: Uuid,
+    domain: String,
+    shopify_id: Option<i64>,
+    paused_at: Option<DateTime<Utc>>,
+}
+
+impl From<Row> for DirectoryEntry {
+    fn from(row: Row) -> Self {
+        Self {
+            shop: ShopId(row.shop_id),
+            domain: row.domain.parse().expect("only valid domains are registered"),
+            shopify_id: row.shopify_id.map(ShopifyShopId::from_sql),
+            is_paused: row.paused_at.is_some(),
+        }
+    }
+}
+
+/// The shop of a domain.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn find(connection: &mut PgConnection, domain: &ShopDomain) -> Result<Option<DirectoryEntry>, StoreError> {
+    let row = sqlx::query_as!(
+        Row,
+        "SELECT shop_id, domain, shopify_id, paused_at FROM directory WHERE domain = $1",
+        domain.as_str()
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(DirectoryEntry::from))
+}
+
+/// The shop of an id of ours.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn find_by_id(connection: &mut PgConnection, shop: ShopId) -> Result<Option<DirectoryEntry>, StoreError> {
+    let row = sqlx::query_as!(
+        Row,
+        "SELECT shop_id, domain, shopify_id, paused_at FROM directory WHERE shop_id = $1",
+        shop.0
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(DirectoryEntry::from))
+}
+
+/// Every shop, by domain.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn list_shops(connection: &mut PgConnection) -> Result<Vec<DirectoryEntry>, StoreError> {
+    let rows =
+        sqlx::query_as!(Row, "SELECT shop_id, domain, shopify_id, paused_at FROM directory ORDER BY domain")
+            .fetch_all(connection)
+            .await?;
+    Ok(rows.into_iter().map(DirectoryEntry::from).collect())
+}
+
+/// Stops or resumes work on a shop's deliveries; they are accepted and kept all the same.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn set_paused(connection: &mut PgConnection, shop: ShopId, paused: bool) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE directory SET paused_at = CASE WHEN $2 THEN now() END WHERE shop_id = $1",
+        shop.0,
+        paused
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!("INSERT INTO work_queue (shop_id, kind, due_at) VALUES ($1, $2, now())", shop.0, INGEST)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// What a shop is registered with.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// Its permanent domain.
+    pub domain: ShopDomain,
+    /// Shopify's number, when it is known.
+    pub shopify_id: Option<ShopifyShopId>,
+    /// Days are cut in it until Shopify says otherwise.
+    pub timezone: Zone,
+    /// Figures are in it until Shopify says otherwise.
+    pub currency: Currency,
+}
+
+/// Registers a shop and takes over the deliveries that came before it was known. Doing it twice is doing it once.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn register(
+    database: &Database,
+    registration: &Registration,
+    now: DateTime<Utc>,
+) -> Result<ShopId, StoreError> {
+    loop {
+        let mut fleet = database.begin_fleet().await?;
+        let known = find(&mut fleet, &registration.domain).await?;
+        fleet.commit().await.map_err(StoreError::from)?;
+        let shop = known.map_or_else(|| ShopId(Uuid::now_v7()), |entry| entry.shop);
+
+        let mut tx = database.begin(shop).await?;
+        // Keeps a delivery that is being stored as unclaimed from being overlooked.
+        lock_domain(&mut tx, &registration.domain, true).await?;
+        let shopify_id = registration.shopify_id.map(ShopifyShopId::to_sql);
+        let is_ours = sqlx::query_scalar!(
+            r#"INSERT INTO directory AS d (domain, shop_id, shopify_id) VALUES ($1, $2, $3)
+               ON CONFLICT ON CONSTRAINT directory_domain_key DO UPDATE
+               SET shopify_id = COALESCE(excluded.shopify_id, d.shopify_id)
+               RETURNING shop_id = $2 AS "is_ours!""#,
+            registration.domain.as_str(),
+            shop.0,
+            shopify_id,
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        if !is_ours {
+            continue; // another process registered the domain meanwhile: take its id
+        }
+        create_shop(&mut tx).await?;
+        for lock in [INGEST, PROJECT, "rebuild"] {
+            sqlx::query!(
+                "INSERT INTO checkpoints (shop_id, projection, generation) VALUES ($1, $2, 0)
+                 ON CONFLICT ON CONSTRAINT checkpoints_pkey DO NOTHING",
+                shop.0,
+                lock,
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        let command = Command::Shop(ShopCommand::Register {
+            domain: Personal::Clear(registration.domain.to_string()),
+            shopify_id: registration.shopify_id,
+            timezone: registration.timezone,
+            currency: registration.currency,
+            at: now,
+        });
+        tx.execute(vec![Envelope::new(command, Metadata::from_source("command").with("actor", "operator"))]).await?;
+        claim_deliveries(&mut tx, &registration.domain).await?;
+        tx.commit().await?;
+        return Ok(shop);
+    }
+}
+
+/// Held until the transaction ends: exclusively by a registration, shared by deliveries to an unknown shop.
+pub(crate) async fn lock_domain(
+    connection: &mut PgConnection,
+    domain: &ShopDomain,
+    exclusively: bool,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "SELECT CASE WHEN $2 THEN pg_advisory_xact_lock(hashtextextended($1, 0))
+                     ELSE pg_advisory_xact_lock_shared(hashtextextended($1, 0)) END",
+        domain.as_str(),
+        exclusively,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Moves what came for the domain while it was unknown into the shop's inbox, sealed under its key.
+async fn claim_deliveries(tx: &mut ShopTx, domain: &ShopDomain) -> Result<(), StoreError> {
+    let shop = tx.shop();
+    let key = shop_key(tx).await?;
+    loop {
+        let rows = sqlx::query!(
+            "SELECT id, body FROM inbox_unclaimed WHERE domain = $1 ORDER BY received_at LIMIT 200",
+            domain.as_str()
+        )
+        .fetch_all(&mut **tx)
+        .await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let (mut ids, mut bodies) = (Vec::new(), Vec::new());
+        for row in rows {
+            let body = tx.ring().open_unclaimed(row.id, &row.body).map_err(|error| StoreError::Keys(shop, error))?;
+            bodies.push(key.body(row.id).seal(&body));
+            ids.push(row.id);
+        }
+        sqlx::query!(
+            "WITH moved AS (
+                 DELETE FROM inbox_unclaimed WHERE id = ANY($2) RETURNING *
+             ), work AS (
+                 INSERT INTO work_queue (shop_id, kind, due_at) VALUES ($1, 'ingest', now())
+             )
+             INSERT INTO inbox (shop_id, id, webhook_id, body_digest, topic, triggered_at, event_id, received_at, note,
+                                body, due_at)
+             SELECT $1, m.id, m.webhook_id, m.body_digest, m.topic, m.triggered_at, m.event_id, m.received_at, m.note,
+                    b.body, m.received_at
+             FROM moved m
+             JOIN UNNEST($2::uuid[], $3::bytea[]) AS b (id, body) ON b.id = m.id
+             ON CONFLICT ON CONSTRAINT inbox_delivery_key DO NOTHING",
+            shop.0,
+            &ids,
+            &bodies,
+        )
+        .execute(&mut **tx)
+        .await?;
+    }
+}

@@ -1,0 +1,176 @@
+//! Looking at the inbox, driving deliveries again, and letting old bodies go.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use event_store::{Database, ShopTx, StoreError};
+use serde::Serialize;
+use uuid::Uuid;
+
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InboxStatus {
+    /// Not looked at yet, or put off.
+    Pending,
+    /// Its news is in the log.
+    Translated,
+    /// Kept; no figure depends on it.
+    Ignored,
+    /// It could not be read; the reason says why.
+    Dead,
+}
+
+impl InboxStatus {
+    /// As the column has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Translated => "translated",
+            Self::Ignored => "ignored",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl FromStr for InboxStatus {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Pending, Self::Translated, Self::Ignored, Self::Dead]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is none of pending, translated, ignored, dead"))
+    }
+}
+
+/// A delivery without its body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InboxItem {
+    /// Ours.
+    pub id: Uuid,
+    /// `orders/create` …
+    pub topic: String,
+    /// Shopify's.
+    pub webhook_id: String,
+    /// When it reached us.
+    pub received_at: DateTime<Utc>,
+    /// What became of it.
+    pub status: String,
+    /// Why, where there is a why.
+    pub reason: Option<String>,
+    /// What was odd about it.
+    pub note: Option<String>,
+    /// Failed attempts to store it.
+    pub attempts: i32,
+}
+
+/// How many deliveries there are of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct InboxCounts {
+    /// Not turned into events yet.
+    pub pending: i64,
+    /// Turned into events.
+    pub translated: i64,
+    /// Kept and not counted.
+    pub ignored: i64,
+    /// Dead letters.
+    pub dead: i64,
+}
+
+/// A shop's newest deliveries, of one status or of all.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn list(tx: &mut ShopTx, status: Option<InboxStatus>, limit: i64) -> Result<Vec<InboxItem>, StoreError> {
+    let shop = tx.shop();
+    Ok(sqlx::query_as!(
+        InboxItem,
+        "SELECT id, topic, webhook_id, received_at, status, reason, note, attempts
+         FROM inbox
+         WHERE shop_id = $1 AND ($2::text IS NULL OR status = $2)
+         ORDER BY received_at DESC, id DESC
+         LIMIT $3",
+        shop.0,
+        status.map(InboxStatus::as_str),
+        limit,
+    )
+    .fetch_all(&mut **tx)
+    .await?)
+}
+
+/// A shop's deliveries by status.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn counts(tx: &mut ShopTx) -> Result<InboxCounts, StoreError> {
+    let shop = tx.shop();
+    Ok(sqlx::query_as!(
+        InboxCounts,
+        r#"SELECT count(*) FILTER (WHERE status = 'pending') AS "pending!",
+                  count(*) FILTER (WHERE status = 'translated') AS "translated!",
+                  count(*) FILTER (WHERE status = 'ignored') AS "ignored!",
+                  count(*) FILTER (WHERE status = 'dead') AS "dead!"
+           FROM inbox
+           WHERE shop_id = $1"#,
+        shop.0,
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
+/// Makes dead letters pending again, those received since an instant or all. Returns how many.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn retry(tx: &mut ShopTx, since: Option<DateTime<Utc>>) -> Result<u64, StoreError> {
+    let shop = tx.shop();
+    let done = sqlx::query!(
+        "UPDATE inbox
+         SET status = 'pending', attempts = 0, reason = NULL, settled_at = NULL, due_at = now()
+         WHERE shop_id = $1 AND status = 'dead' AND body IS NOT NULL AND ($2::timestamptz IS NULL OR received_at >= $2)",
+        shop.0,
+        since,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!("INSERT INTO work_queue (shop_id, kind, due_at) VALUES ($1, 'ingest', now())", shop.0)
+        .execute(&mut **tx)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// Lets go of a shop's settled bodies that are older than `days`. Dead letters keep theirs as long as anything.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn purge_bodies(tx: &mut ShopTx, days: i32) -> Result<u64, StoreError> {
+    let shop = tx.shop();
+    let done = sqlx::query!(
+        "UPDATE inbox SET body = NULL
+         WHERE shop_id = $1 AND id IN (
+             SELECT id FROM inbox
+             WHERE shop_id = $1 AND body IS NOT NULL AND status <> 'pending'
+               AND received_at < now() - make_interval(days => $2)
+             LIMIT 1000)",
+        shop.0,
+        days,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Lets go of deliveries for shops that did not register within seven days.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn purge_unclaimed(database: &Database) -> Result<u64, StoreError> {
+    let mut fleet = database.begin_fleet().await?;
+    let done = sqlx::query!("DELETE FROM inbox_unclaimed WHERE received_at < now() - interval '7 days'")
+        .execute(&mut *fleet)
+        .await?;
+    fleet.commit().await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,18 @@
+//! What comes in: deliveries made durable before anything is parsed, and turned into events afterwards.
+//!
+//! [`Receiver`] stores a signed delivery, sealed, and answers; [`ingest`] takes a shop's pending deliveries, translates
+//! them and appends their news, all in one transaction. What cannot be read becomes a dead letter with its reason and
+//! holds up nothing behind it.
+
+mod directory;
+mod inbox;
+mod receive;
+mod translate;
+
+pub use directory::{DirectoryEntry, Registration, find, find_by_id, list_shops, register, set_paused};
+pub use inbox::{InboxCounts, InboxItem, InboxStatus, counts, list, purge_bodies, purge_unclaimed, retry};
+pub use receive::{Accepted, Delivery, Receiver};
+pub use translate::{BATCH, Ingested, ingest, ingest_one};
+
+/// The kind of work that a stored delivery makes.
+pub const INGEST: &str = "ingest";

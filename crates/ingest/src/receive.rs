@@ -1,0 +1,170 @@
+//! Storing a delivery: durable and sealed before it is answered, deduplicated by shop, webhook id and body.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use event_store::{Database, StoreError, shop_key};
+use shopify::{ShopDomain, body_digest};
+use uuid::Uuid;
+use vault::ShopKey;
+
+use crate::directory::{DirectoryEntry, find, lock_domain};
+
+/// Keys are held for seconds, so that a destroyed one is soon out of use everywhere.
+const KEY_LIFETIME: Duration = Duration::from_secs(5);
+const MAX_CACHED_SHOPS: usize = 10_000;
+
+/// A delivery whose signature was found valid.
+#[derive(Debug, Clone)]
+pub struct Delivery<'a> {
+    /// From the header, which is not signed.
+    pub domain: &'a ShopDomain,
+    /// From the header, else from the path.
+    pub topic: &'a str,
+    /// X-Shopify-Webhook-Id; without one, the body's digest is the key.
+    pub webhook_id: Option<&'a str>,
+    /// X-Shopify-Triggered-At.
+    pub triggered_at: Option<DateTime<Utc>>,
+    /// X-Shopify-Event-Id.
+    pub event_id: Option<&'a str>,
+    /// What was odd about it.
+    pub note: Option<&'a str>,
+    /// As received.
+    pub body: &'a [u8],
+    /// When.
+    pub received_at: DateTime<Utc>,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// Stored.
+    New,
+    /// It was stored before.
+    Duplicate,
+    /// Stored for a shop that is not registered.
+    Unclaimed,
+}
+
+/// Stores deliveries. Cheap to clone.
+#[derive(Clone)]
+pub struct Receiver {
+    database: Database,
+    shops: Arc<Mutex<HashMap<ShopDomain, Known>>>,
+}
+
+#[derive(Clone)]
+struct Known {
+    entry: DirectoryEntry,
+    key: ShopKey,
+    since: Instant,
+}
+
+impl Receiver {
+    /// A receiver over a database.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database, shops: Arc::default() }
+    }
+
+    /// Stores a delivery; when this returns, it is durable.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the delivery must be answered so that Shopify sends it again.
+    pub async fn receive(&self, delivery: &Delivery<'_>) -> Result<Accepted, StoreError> {
+        match self.known(delivery.domain).await? {
+            Some(known) => self.store(&known, delivery).await,
+            None => self.store_unclaimed(delivery).await,
+        }
+    }
+
+    async fn known(&self, domain: &ShopDomain) -> Result<Option<Known>, StoreError> {
+        let fresh = |known: &&Known| known.since.elapsed() < KEY_LIFETIME;
+        if let Some(known) = self.shops.lock().expect("no panic while held").get(domain).filter(fresh) {
+            return Ok(Some(known.clone()));
+        }
+        let mut fleet = self.database.begin_fleet().await?;
+        let entry = find(&mut fleet, domain).await?;
+        fleet.commit().await?;
+        let Some(entry) = entry else { return Ok(None) };
+        let mut tx = self.database.begin(entry.shop).await?;
+        let key = shop_key(&mut tx).await?;
+        tx.commit().await?;
+        let known = Known { entry, key, since: Instant::now() };
+        let mut shops = self.shops.lock().expect("no panic while held");
+        if shops.len() >= MAX_CACHED_SHOPS {
+            shops.clear();
+        }
+        shops.insert(domain.clone(), known.clone());
+        Ok(Some(known))
+    }
+
+    async fn store(&self, known: &Known, delivery: &Delivery<'_>) -> Result<Accepted, StoreError> {
+        let id = Uuid::now_v7();
+        let digest = body_digest(delivery.body);
+        let mut tx = self.database.begin(known.entry.shop).await?;
+        let stored = sqlx::query_scalar!(
+            r#"WITH stored AS (
+                   INSERT INTO inbox (shop_id, id, webhook_id, body_digest, topic, triggered_at, event_id, received_at,
+                                      note, body, due_at)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $8)
+                   ON CONFLICT ON CONSTRAINT inbox_delivery_key DO NOTHING
+                   RETURNING id
+               ), work AS (
+                   INSERT INTO work_queue (shop_id, kind, due_at) SELECT $1, 'ingest', now() FROM stored
+               )
+               SELECT count(*) AS "stored!" FROM stored"#,
+            known.entry.shop.0,
+            id,
+            delivery.webhook_id.map_or_else(|| digest.to_string(), str::to_owned),
+            digest.0.as_slice(),
+            delivery.topic,
+            delivery.triggered_at,
+            delivery.event_id,
+            delivery.received_at,
+            delivery.note,
+            known.key.body(id).seal(delivery.body),
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(if stored == 1 { Accepted::New } else { Accepted::Duplicate })
+    }
+
+    async fn store_unclaimed(&self, delivery: &Delivery<'_>) -> Result<Accepted, StoreError> {
+        let id = Uuid::now_v7();
+        let digest = body_digest(delivery.body);
+        let mut fleet = self.database.begin_fleet().await?;
+        lock_domain(&mut fleet, delivery.domain, false).await?;
+        if find(&mut fleet, delivery.domain).await?.is_some() {
+            fleet.rollback().await?; // it was registered in this very moment
+            return Box::pin(self.receive(delivery)).await;
+        }
+        let no_shop = domain::ShopId(Uuid::nil());
+        let sealed = self.database.ring().seal_unclaimed(id, delivery.body);
+        let done = sqlx::query!(
+            "INSERT INTO inbox_unclaimed (id, domain, webhook_id, body_digest, topic, triggered_at, event_id,
+                                          received_at, note, body)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             ON CONFLICT ON CONSTRAINT inbox_unclaimed_delivery_key DO NOTHING",
+            id,
+            delivery.domain.as_str(),
+            delivery.webhook_id.map_or_else(|| digest.to_string(), str::to_owned),
+            digest.0.as_slice(),
+            delivery.topic,
+            delivery.triggered_at,
+            delivery.event_id,
+            delivery.received_at,
+            delivery.note,
+            sealed.map_err(|error| StoreError::Keys(no_shop, error))?,
+        )
+        .execute(&mut *fleet)
+        .await?;
+        fleet.commit().await?;
+        Ok(if done.rows_affected() == 1 { Accepted::Unclaimed } else { Accepted::Duplicate })
+    }
+}

@@ -1,0 +1,233 @@
+//! A shop's pending deliveries become events, in the transaction that settles them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use chrono::{DateTime, Utc};
+use domain::{Command, Currency, shop::Shop};
+use event_store::{Envelope, Metadata, ShopTx, StoreError, shop_key};
+use shopify::{Context, REVISION, TranslateError, Translation, translate};
+use uuid::Uuid;
+use vault::ShopKey;
+
+use crate::directory::DirectoryEntry;
+
+/// How many deliveries a batch takes.
+pub const BATCH: i64 = 500;
+/// After so many failed attempts a delivery is a dead letter.
+const MAX_ATTEMPTS: i32 = 5;
+
+/// What a batch did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ingested {
+    /// Deliveries settled.
+    pub deliveries: usize,
+    /// Events appended.
+    pub events: usize,
+    /// Deliveries that became dead letters.
+    pub dead: usize,
+    /// The batch was full: there may be more.
+    pub is_full: bool,
+}
+
+struct Pending {
+    id: Uuid,
+    webhook_id: String,
+    body_digest: Vec<u8>,
+    topic: String,
+    triggered_at: Option<DateTime<Utc>>,
+    event_id: Option<String>,
+    received_at: DateTime<Utc>,
+    body: Option<Vec<u8>>,
+    attempts: i32,
+}
+
+enum Verdict {
+    Commands(Vec<Command>),
+    Settled { status: &'static str, reason: String },
+}
+
+/// Settles up to `limit` of a shop's due deliveries. The caller holds the shop's ingest lock and commits.
+///
+/// # Errors
+/// [`StoreError`]: nothing is settled. When it is not the database that is away, one delivery of the batch is to
+/// blame: [`ingest_one`] finds it.
+pub async fn ingest(tx: &mut ShopTx, entry: &DirectoryEntry, limit: i64) -> Result<Ingested, StoreError> {
+    let pending = pending(tx, limit).await?;
+    let is_full = i64::try_from(pending.len()).is_ok_and(|count| count == limit);
+    settle(tx, entry, pending, is_full).await
+}
+
+/// Settles the first due delivery alone; one that cannot be stored is put off, and is a dead letter after some attempts.
+/// `begin` opens a transaction with the ingest lock held.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] and [`StoreError::Newer`] leave the delivery as it was.
+pub async fn ingest_one<F>(begin: F, entry: &DirectoryEntry) -> Result<Ingested, StoreError>
+where
+    F: AsyncFn() -> Result<Option<ShopTx>, StoreError>,
+{
+    let Some(mut tx) = begin().await? else { return Ok(Ingested::default()) };
+    let Some(first) = pending(&mut tx, 1).await?.pop() else { return Ok(Ingested::default()) };
+    let (id, attempts) = (first.id, first.attempts);
+    let failure = match settle(&mut tx, entry, vec![first], true).await {
+        Ok(ingested) => {
+            tx.commit().await?;
+            return Ok(ingested);
+        }
+        Err(error @ (StoreError::Unavailable(_) | StoreError::Newer { .. } | StoreError::Conflict(_))) => {
+            return Err(error);
+        }
+        Err(error) => error,
+    };
+    drop(tx);
+    let Some(mut tx) = begin().await? else { return Ok(Ingested::default()) };
+    let is_dead = attempts + 1 >= MAX_ATTEMPTS;
+    let wait_s = 2_i32.pow(attempts.clamp(0, 10).unsigned_abs());
+    tracing::warn!(shop = %entry.shop, inbox = %id, error = %failure, is_dead, "a delivery could not be stored");
+    sqlx::query!(
+        "UPDATE inbox
+         SET attempts = attempts + 1, reason = $3, status = CASE WHEN $4 THEN 'dead' ELSE 'pending' END,
+             due_at = now() + make_interval(secs => $5), settled_at = CASE WHEN $4 THEN now() END
+         WHERE shop_id = $1 AND id = $2",
+        entry.shop.0,
+        id,
+        failure.to_string(),
+        is_dead,
+        f64::from(wait_s),
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "INSERT INTO work_queue (shop_id, kind, due_at) VALUES ($1, 'ingest', now() + make_interval(secs => $2))",
+        entry.shop.0,
+        f64::from(wait_s),
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(Ingested { deliveries: 1, dead: usize::from(is_dead), is_full: true, ..Ingested::default() })
+}
+
+async fn pending(tx: &mut ShopTx, limit: i64) -> Result<Vec<Pending>, StoreError> {
+    let shop = tx.shop();
+    Ok(sqlx::query_as!(
+        Pending,
+        "SELECT id, webhook_id, body_digest, topic, triggered_at, event_id, received_at, body, attempts
+         FROM inbox
+         WHERE shop_id = $1 AND status = 'pending' AND due_at <= clock_timestamp()
+         ORDER BY due_at, id
+         LIMIT $2",
+        shop.0,
+        limit,
+    )
+    .fetch_all(&mut **tx)
+    .await?)
+}
+
+async fn settle(
+    tx: &mut ShopTx,
+    entry: &DirectoryEntry,
+    pending: Vec<Pending>,
+    is_full: bool,
+) -> Result<Ingested, StoreError> {
+    if pending.is_empty() {
+        return Ok(Ingested::default());
+    }
+    let key = shop_key(tx).await?;
+    let shop: Shop = tx.load(Shop::ID).await?;
+    let currency = shop.currency().ok_or(StoreError::NoSuchShop(entry.shop))?;
+
+    let mut ingested = Ingested { deliveries: pending.len(), is_full, ..Ingested::default() };
+    let mut commands = Vec::new();
+    let mut settled = Settled::default();
+    for delivery in &pending {
+        match judge(&key, entry, currency, delivery) {
+            Verdict::Commands(of_delivery) => {
+                let metadata = metadata(delivery);
+                commands.extend(of_delivery.into_iter().map(|command| Envelope::new(command, metadata.clone())));
+                settled.push(delivery.id, "translated", None);
+            }
+            Verdict::Settled { status, reason } => {
+                ingested.dead += usize::from(status == "dead");
+                settled.push(delivery.id, status, Some(reason));
+            }
+        }
+    }
+    if !commands.is_empty() {
+        ingested.events = tx.execute(commands).await?.iter().map(|appended| appended.events).sum();
+    }
+    settled.write(tx).await?;
+    Ok(ingested)
+}
+
+/// Opens and reads one delivery. Whatever is wrong with it stays its own.
+fn judge(key: &ShopKey, entry: &DirectoryEntry, currency: Currency, delivery: &Pending) -> Verdict {
+    let dead = |reason: String| Verdict::Settled { status: "dead", reason };
+    let Some(sealed) = &delivery.body else { return dead("the body was purged".into()) };
+    let body = match key.body(delivery.id).open(sealed) {
+        Ok(body) => body,
+        Err(error) => return dead(error.to_string()),
+    };
+    let context = Context {
+        topic: &delivery.topic,
+        triggered_at: delivery.triggered_at,
+        received_at: delivery.received_at,
+        domain: &entry.domain,
+        shopify_id: entry.shopify_id,
+        currency,
+    };
+    // A translation that panics is a fault of ours: one delivery waits for the mended build, the shop goes on.
+    match catch_unwind(AssertUnwindSafe(|| translate(&context, &body))) {
+        Ok(Ok(Translation::Commands(commands))) => Verdict::Commands(commands),
+        Ok(Ok(Translation::Ignored(reason))) => Verdict::Settled { status: "ignored", reason: reason.into() },
+        Ok(Err(error @ TranslateError::OtherShop)) => dead(format!("quarantined: {error}")),
+        Ok(Err(error)) => dead(error.to_string()),
+        Err(_) => dead("the translation panicked".into()),
+    }
+}
+
+fn metadata(delivery: &Pending) -> Metadata {
+    let digest: String = delivery.body_digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let metadata = Metadata::from_source("webhook")
+        .with("topic", &delivery.topic)
+        .with("webhook_id", &delivery.webhook_id)
+        .with("causation_id", delivery.id.to_string())
+        .with("body_digest", digest);
+    match &delivery.event_id {
+        Some(id) => metadata.with("correlation_id", id),
+        None => metadata,
+    }
+}
+
+#[derive(Default)]
+struct Settled {
+    ids: Vec<Uuid>,
+    statuses: Vec<String>,
+    reasons: Vec<Option<String>>,
+}
+
+impl Settled {
+    fn push(&mut self, id: Uuid, status: &str, reason: Option<String>) {
+        self.ids.push(id);
+        self.statuses.push(status.to_owned());
+        self.reasons.push(reason);
+    }
+
+    async fn write(self, tx: &mut ShopTx) -> Result<(), StoreError> {
+        let shop = tx.shop();
+        sqlx::query!(
+            "UPDATE inbox AS i
+             SET status = s.status, reason = s.reason, settled_at = now(), revision = $5
+             FROM UNNEST($2::uuid[], $3::text[], $4::text[]) AS s (id, status, reason)
+             WHERE i.shop_id = $1 AND i.id = s.id",
+            shop.0,
+            &self.ids,
+            &self.statuses,
+            &self.reasons as &[Option<String>],
+            i32::try_from(REVISION).expect("a small number"),
+        )
+        .execute(&mut **tx)
+        .await?;
+        Ok(())
+    }
+}
