@@ -48,6 +48,7 @@ CREATE TABLE sale_fact (
     line_type        text        NOT NULL,
     currency         text        NOT NULL,
     is_initial       boolean     NOT NULL,
+    is_reversal      boolean     NOT NULL,
     provenance       text        NOT NULL,
     units            bigint      NOT NULL,
     gross_minor      bigint      NOT NULL,
@@ -59,6 +60,9 @@ CREATE TABLE sale_fact (
     CONSTRAINT sale_fact_pkey PRIMARY KEY (shop_id, generation, position, ordinal),
     CONSTRAINT sale_fact_net CHECK (net_minor = gross_minor - discount_minor)
 );
+
+-- For parts of a day, and for what was known on a date.
+CREATE INDEX sale_fact_by_time ON sale_fact (shop_id, generation, occurred_at);
 
 -- Sums of the ledger by shop day: always equal to it.
 CREATE TABLE daily_sales (

@@ -37,7 +37,7 @@ pub trait Dispatch {
     fn dispatch<A>(self, id: String, command: A::Command) -> Self::Output
     where
         A: Aggregate<Services = ()> + 'static,
-        A::Command: PersonalFields + Send + 'static,
+        A::Command: PersonalFields + Send + Sync + 'static,
         A::Event: Stored,
         A::Error: Send + Sync + 'static;
 }

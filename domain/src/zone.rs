@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, Days, NaiveDate, TimeZone, Utc};
+use chrono::{DateTime, Days, Duration, NaiveDate, NaiveTime, Offset, TimeZone, Timelike, Utc};
 use serde::{Deserialize, Serialize};
 
 /// An IANA zone, by name. Its data is frozen at the release of chrono-tz.
@@ -58,6 +58,42 @@ impl Zone {
         at(after)
     }
 
+    /// The local time of day of an instant.
+    #[must_use]
+    pub fn time_of(&self, instant: DateTime<Utc>) -> NaiveTime {
+        instant.with_timezone(&self.0).time()
+    }
+
+    /// The first instant at which clocks show this time on that day; where they skip it, the instant after the skip.
+    #[must_use]
+    pub fn at(&self, day: NaiveDate, time: NaiveTime) -> DateTime<Utc> {
+        match self.0.from_local_datetime(&day.and_time(time)).earliest() {
+            Some(local) => local.with_timezone(&Utc),
+            // Skipped times are in the hour that is missing: the same time elapsed since the day began.
+            None => self.start_of(day) + time.signed_duration_since(NaiveTime::MIN),
+        }
+    }
+
+    /// The instants at which local hours begin within a day. A repeated hour is there twice.
+    #[must_use]
+    pub fn hours_of(&self, day: NaiveDate) -> Vec<DateTime<Utc>> {
+        let (start, end) = (self.start_of(day), self.end_of(day));
+        let hour_of = |at: DateTime<Utc>| {
+            let local = at.with_timezone(&self.0);
+            (local.hour(), local.offset().fix().local_minus_utc())
+        };
+        // Hours begin at quarters of UTC hours wherever people live; an hour that a change of clocks cuts begins there.
+        let mut hours = vec![start];
+        let mut at = start + Duration::minutes(15) - Duration::seconds(start.timestamp().rem_euclid(900));
+        while at < end {
+            if hour_of(at) != hour_of(at - Duration::minutes(15)) {
+                hours.push(at);
+            }
+            at += Duration::minutes(15);
+        }
+        hours
+    }
+
     /// The first instant after `day`.
     #[must_use]
     pub fn end_of(&self, day: NaiveDate) -> DateTime<Utc> {
@@ -68,6 +104,20 @@ impl Zone {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hours_are_as_many_as_the_day_is_long() {
+        for (zone, day, hours) in [
+            ("America/New_York", "2026-03-08", 23),
+            ("America/New_York", "2026-11-01", 25),
+            ("Asia/Kathmandu", "2026-11-01", 24),
+            ("Australia/Lord_Howe", "2026-10-04", 24), // 23.5 h: one of them is half an hour long
+            ("America/Santiago", "2026-09-06", 23),
+        ] {
+            let zone: Zone = zone.parse().unwrap();
+            assert_eq!(zone.hours_of(day.parse().unwrap()).len(), hours, "{zone:?} {day}");
+        }
+    }
 
     /// The vectors `tz-1` to `tz-9`.
     #[test]

@@ -52,7 +52,7 @@ pub(crate) trait AnyState: Send {
     fn as_any(&mut self) -> &mut dyn Any;
 }
 
-pub(crate) trait AnyCommand: Send {
+pub(crate) trait AnyCommand: Send + Sync {
     fn personal_fields(&mut self, visit: Visit<'_>);
     fn new_state(&self) -> Box<dyn AnyState>;
     fn decide(self: Box<Self>, state: &mut dyn AnyState) -> Result<Vec<Decided>, StoreError>;
@@ -66,7 +66,7 @@ impl Dispatch for Boxed {
     fn dispatch<A>(self, id: String, command: A::Command) -> Self::Output
     where
         A: Aggregate<Services = ()> + 'static,
-        A::Command: PersonalFields + Send + 'static,
+        A::Command: PersonalFields + Send + Sync + 'static,
         A::Event: Decode,
         A::Error: Send + Sync + 'static,
     {
@@ -96,7 +96,7 @@ where
 impl<A> AnyCommand for Typed<A>
 where
     A: Aggregate<Services = ()> + 'static,
-    A::Command: PersonalFields + Send,
+    A::Command: PersonalFields + Send + Sync,
     A::Event: Decode,
     A::Error: Send + Sync + 'static,
 {

@@ -85,6 +85,16 @@ impl Database {
         Ok(ShopTx { tx, shop, ring: Arc::clone(&self.ring), is_locked: true })
     }
 
+    /// A transaction that reads one shop, at one moment: all its statements see the same state.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when no connection can be had.
+    pub async fn begin_reading(&self, shop: ShopId) -> Result<ShopTx, StoreError> {
+        let sql = begin_sql(shop).replacen("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 1);
+        let tx = self.begin_with(sql).await?;
+        Ok(ShopTx { tx, shop, ring: Arc::clone(&self.ring), is_locked: false })
+    }
+
     /// A transaction that sees no shop: only the directory, tokens, unclaimed deliveries and the work queue.
     ///
     /// # Errors

@@ -21,8 +21,8 @@ const MAX_CACHED_SHOPS: usize = 10_000;
 /// A delivery whose signature was found valid.
 #[derive(Debug, Clone)]
 pub struct Delivery<'a> {
-    /// From the header, which is not signed.
-    pub domain: &'a ShopDomain,
+    /// From the header, which is not signed; `None` when it has none that could be a shop's.
+    pub domain: Option<&'a ShopDomain>,
     /// From the header, else from the path.
     pub topic: &'a str,
     /// X-Shopify-Webhook-Id; without one, the body's digest is the key.
@@ -76,7 +76,11 @@ impl Receiver {
     /// # Errors
     /// [`StoreError`]: the delivery must be answered so that Shopify sends it again.
     pub async fn receive(&self, delivery: &Delivery<'_>) -> Result<Accepted, StoreError> {
-        match self.known(delivery.domain).await? {
+        let known = match delivery.domain {
+            Some(domain) => self.known(domain).await?,
+            None => None,
+        };
+        match known {
             Some(known) => self.store(&known, delivery).await,
             None => self.store_unclaimed(delivery).await,
         }
@@ -139,10 +143,12 @@ impl Receiver {
         let id = Uuid::now_v7();
         let digest = body_digest(delivery.body);
         let mut fleet = self.database.begin_fleet().await?;
-        lock_domain(&mut fleet, delivery.domain, false).await?;
-        if find(&mut fleet, delivery.domain).await?.is_some() {
-            fleet.rollback().await?; // it was registered in this very moment
-            return Box::pin(self.receive(delivery)).await;
+        if let Some(domain) = delivery.domain {
+            lock_domain(&mut fleet, domain, false).await?;
+            if find(&mut fleet, domain).await?.is_some() {
+                fleet.rollback().await?; // it was registered in this very moment
+                return Box::pin(self.receive(delivery)).await;
+            }
         }
         let no_shop = domain::ShopId(Uuid::nil());
         let sealed = self.database.ring().seal_unclaimed(id, delivery.body);
@@ -152,7 +158,7 @@ impl Receiver {
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              ON CONFLICT ON CONSTRAINT inbox_unclaimed_delivery_key DO NOTHING",
             id,
-            delivery.domain.as_str(),
+            delivery.domain.map_or("", ShopDomain::as_str),
             delivery.webhook_id.map_or_else(|| digest.to_string(), str::to_owned),
             digest.0.as_slice(),
             delivery.topic,

@@ -50,62 +50,40 @@ enum Verdict {
 ///
 /// # Errors
 /// [`StoreError`]: nothing is settled. When it is not the database that is away, one delivery of the batch is to
-/// blame: [`ingest_one`] finds it.
+/// blame: a batch of one finds it, and [`put_off_first`] puts it aside.
 pub async fn ingest(tx: &mut ShopTx, entry: &DirectoryEntry, limit: i64) -> Result<Ingested, StoreError> {
     let pending = pending(tx, limit).await?;
     let is_full = i64::try_from(pending.len()).is_ok_and(|count| count == limit);
     settle(tx, entry, pending, is_full).await
 }
 
-/// Settles the first due delivery alone; one that cannot be stored is put off, and is a dead letter after some attempts.
-/// `begin` opens a transaction with the ingest lock held.
+/// Puts off the first due delivery, which could not be stored; after some attempts it is a dead letter.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`] and [`StoreError::Newer`] leave the delivery as it was.
-pub async fn ingest_one<F>(begin: F, entry: &DirectoryEntry) -> Result<Ingested, StoreError>
-where
-    F: AsyncFn() -> Result<Option<ShopTx>, StoreError>,
-{
-    let Some(mut tx) = begin().await? else { return Ok(Ingested::default()) };
-    let Some(first) = pending(&mut tx, 1).await?.pop() else { return Ok(Ingested::default()) };
-    let (id, attempts) = (first.id, first.attempts);
-    let failure = match settle(&mut tx, entry, vec![first], true).await {
-        Ok(ingested) => {
-            tx.commit().await?;
-            return Ok(ingested);
-        }
-        Err(error @ (StoreError::Unavailable(_) | StoreError::Newer { .. } | StoreError::Conflict(_))) => {
-            return Err(error);
-        }
-        Err(error) => error,
-    };
-    drop(tx);
-    let Some(mut tx) = begin().await? else { return Ok(Ingested::default()) };
-    let is_dead = attempts + 1 >= MAX_ATTEMPTS;
-    let wait_s = 2_i32.pow(attempts.clamp(0, 10).unsigned_abs());
-    tracing::warn!(shop = %entry.shop, inbox = %id, error = %failure, is_dead, "a delivery could not be stored");
+/// [`StoreError::Unavailable`].
+pub async fn put_off_first(tx: &mut ShopTx, failure: &StoreError) -> Result<(), StoreError> {
+    let Some(first) = pending(tx, 1).await?.pop() else { return Ok(()) };
+    let shop = tx.shop();
+    let is_dead = first.attempts + 1 >= MAX_ATTEMPTS;
+    let wait_s = f64::from(2_i32.pow(first.attempts.clamp(0, 10).unsigned_abs()));
+    tracing::warn!(%shop, inbox = %first.id, error = failure as &dyn std::error::Error, is_dead, "a delivery could not be stored");
     sqlx::query!(
-        "UPDATE inbox
+        "WITH work AS (
+             INSERT INTO work_queue (shop_id, kind, due_at) VALUES ($1, 'ingest', now() + make_interval(secs => $5))
+         )
+         UPDATE inbox
          SET attempts = attempts + 1, reason = $3, status = CASE WHEN $4 THEN 'dead' ELSE 'pending' END,
              due_at = now() + make_interval(secs => $5), settled_at = CASE WHEN $4 THEN now() END
          WHERE shop_id = $1 AND id = $2",
-        entry.shop.0,
-        id,
+        shop.0,
+        first.id,
         failure.to_string(),
         is_dead,
-        f64::from(wait_s),
+        wait_s,
     )
-    .execute(&mut *tx)
+    .execute(&mut **tx)
     .await?;
-    sqlx::query!(
-        "INSERT INTO work_queue (shop_id, kind, due_at) VALUES ($1, 'ingest', now() + make_interval(secs => $2))",
-        entry.shop.0,
-        f64::from(wait_s),
-    )
-    .execute(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    Ok(Ingested { deliveries: 1, dead: usize::from(is_dead), is_full: true, ..Ingested::default() })
+    Ok(())
 }
 
 async fn pending(tx: &mut ShopTx, limit: i64) -> Result<Vec<Pending>, StoreError> {

@@ -81,11 +81,12 @@ fn enter_line(book: &mut Book<'_>, id: LineId, seen: &Seen<Line>) {
         LineKind::Tip => LineType::Tip,
     };
     let whole = worth(line, book.terms.taxes_included);
-    let row = |book: &Book<'_>, what: String, at, reason| Dimensions {
+    let row = |book: &Book<'_>, what: String, at, reason, is_reversal| Dimensions {
         line_id: Some(id),
         product_id: line.product_id,
         variant_id: line.variant_id,
         is_initial: reason == Reason::Order,
+        is_reversal,
         ..book.row(format!("line/{id}/{what}"), at, reason, line_type)
     };
 
@@ -95,7 +96,7 @@ fn enter_line(book: &mut Book<'_>, id: LineId, seen: &Seen<Line>) {
         let part = if placed.edit.is_some() { rest.share(placed.units) } else { rest };
         rest.take(part);
         let what = placed.edit.map_or("order".to_owned(), |edit| format!("edit/{edit}"));
-        let row = row(book, what, placed.at, placed.reason);
+        let row = row(book, what, placed.at, placed.reason, false);
         book.enter(row, part.amounts(1));
     }
 
@@ -106,7 +107,7 @@ fn enter_line(book: &mut Book<'_>, id: LineId, seen: &Seen<Line>) {
             Some((net, tax)) => Worth { gross: gross_of(&left, line, reversal.units), units: reversal.units, net, tax },
         };
         left.take(part);
-        let row = row(book, reversal.what, reversal.at, reversal.reason);
+        let row = row(book, reversal.what, reversal.at, reversal.reason, true);
         book.enter(row, part.amounts(-1));
     }
 
@@ -116,7 +117,7 @@ fn enter_line(book: &mut Book<'_>, id: LineId, seen: &Seen<Line>) {
         left.net = left.net.max(0);
         left.tax = left.tax.max(0);
         left.gross = left.gross.max(left.net);
-        let row = row(book, "cancel".to_owned(), at, Reason::Cancel);
+        let row = row(book, "cancel".to_owned(), at, Reason::Cancel, true);
         book.enter(row, left.amounts(-1));
     }
 }

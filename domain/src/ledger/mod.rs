@@ -151,6 +151,8 @@ pub struct Dimensions {
     pub variant_id: Option<VariantId>,
     /// Of the order's first agreement: counts in the average order value.
     pub is_initial: bool,
+    /// It gives something back. A compensating row of a sale is a negative sale, not a reversal.
+    pub is_reversal: bool,
 }
 
 /// An order's sales: the rows that currently hold, netted.
@@ -225,6 +227,7 @@ impl<'a> Book<'a> {
         }
     }
 
+    /// What a refund and a cancellation say gives back; what an edit says may do either.
     fn row(&self, key: String, at: DateTime<Utc>, reason: Reason, line_type: LineType) -> Dimensions {
         Dimensions {
             business_key: key,
@@ -236,6 +239,7 @@ impl<'a> Book<'a> {
             product_id: None,
             variant_id: None,
             is_initial: false,
+            is_reversal: matches!(reason, Reason::Return | Reason::Refund | Reason::Cancel),
         }
     }
 

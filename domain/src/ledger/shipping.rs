@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Amounts, Book, LineType, Reason, reason_of, share};
+use super::{Amounts, Book, Dimensions, LineType, Reason, reason_of, share};
 use crate::{
     ids::ShippingLineId,
     order::{AdjustmentKind, Refund},
@@ -113,6 +113,6 @@ fn enter_reversal(
     net: i64,
     tax: i64,
 ) {
-    let row = book.row(key, at, reason, LineType::Shipping);
+    let row = Dimensions { is_reversal: true, ..book.row(key, at, reason, LineType::Shipping) };
     book.enter(row, Amounts { gross_minor: -net, net_minor: -net, tax_minor: -tax, ..Amounts::default() });
 }

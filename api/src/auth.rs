@@ -1,0 +1,95 @@
+//! Who is asking. A token names its shop and role; nothing else in a request does.
+
+use std::str::FromStr;
+
+use axum::{
+    extract::FromRequestParts,
+    http::{header, request::Parts},
+};
+use domain::ShopId;
+
+use crate::{ApiError, App, tokens};
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Reads figures.
+    Merchant,
+    /// Reads figures and history.
+    Auditor,
+    /// Redacts and exports.
+    Compliance,
+    /// Runs the service: sees no figures and no personal data.
+    Operator,
+}
+
+impl Role {
+    /// As the column and the command line have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Merchant => "merchant",
+            Self::Auditor => "auditor",
+            Self::Compliance => "compliance",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Merchant, Self::Auditor, Self::Compliance, Self::Operator]
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is none of merchant, auditor, compliance, operator"))
+    }
+}
+
+/// Whoever holds the token of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    /// `None` for operators.
+    pub shop: Option<ShopId>,
+    /// What it may do.
+    pub role: Role,
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let mut headers = parts.headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(value), None) = (headers.next(), headers.next()) else { return Err(ApiError::Unauthorized) };
+        let value = value.to_str().map_err(|_| ApiError::Unauthorized)?;
+        let (scheme, token) = value.split_once(' ').ok_or(ApiError::Unauthorized)?;
+        if !scheme.eq_ignore_ascii_case("bearer") || token.len() > 200 {
+            return Err(ApiError::Unauthorized);
+        }
+        let mut fleet = app.database.begin_fleet().await?;
+        let known = tokens::look_up(&mut fleet, token.trim()).await?;
+        fleet.commit().await?;
+        let (shop, role) = known.ok_or(ApiError::Unauthorized)?;
+        Ok(Self { shop, role })
+    }
+}
+
+/// The shop whose figures the caller may read: the only source of a shop's id for queries.
+#[derive(Debug, Clone, Copy)]
+pub struct CurrentShop {
+    /// From the token.
+    pub id: ShopId,
+}
+
+impl FromRequestParts<App> for CurrentShop {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = <Caller as FromRequestParts<App>>::from_request_parts(parts, app).await?;
+        match (caller.role, caller.shop) {
+            (Role::Merchant | Role::Auditor, Some(id)) => Ok(Self { id }),
+            _ => Err(ApiError::Forbidden),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Everything that a handler can answer instead of what was asked for, as RFC 9457 problem details.
+
+use std::{borrow::Cow, error::Error};
+
+use axum::{
+    Json,
+    extract::rejection::{PathRejection, QueryRejection},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use event_store::StoreError;
+use serde_json::json;
+
+use crate::request_log::request_id;
+
+/// A problem. No variant shows a secret, a person or an inner workings.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The request cannot be understood; the text says what to change.
+    #[error("{0}")]
+    BadRequest(Cow<'static, str>),
+    /// No token, or none that is good.
+    #[error("a valid bearer token is needed")]
+    Unauthorized,
+    /// The delivery's signature is missing or wrong.
+    #[error("the signature is missing or does not fit")]
+    BadSignature,
+    /// The token's role may not do this.
+    #[error("the token's role may not do this")]
+    Forbidden,
+    /// Not there, or not the caller's.
+    #[error("{0}")]
+    NotFound(&'static str),
+    /// Another method.
+    #[error("the route does not take this method")]
+    MethodNotAllowed,
+    /// The body is too long.
+    #[error("the body is longer than {0} bytes")]
+    TooLarge(usize),
+    /// It took too long.
+    #[error("the request took too long")]
+    Timeout,
+    /// The database is away or busy.
+    #[error("the service cannot do this just now; try again shortly")]
+    Unavailable(#[source] Option<Box<dyn Error + Send + Sync>>),
+    /// A fault of ours.
+    #[error("internal error")]
+    Internal(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl ApiError {
+    fn status(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request", "The request cannot be understood"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Not authenticated"),
+            Self::BadSignature => (StatusCode::UNAUTHORIZED, "bad-signature", "Not signed"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Not allowed"),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too long"),
+            Self::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout", "It took too long"),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available just now"),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        // Logged here, once, with its causes; the caller sees none of them.
+        match &self {
+            Self::Internal(source) => tracing::error!(error = &**source as &dyn Error, "request failed"),
+            Self::Unavailable(Some(source)) => tracing::warn!(error = &**source as &dyn Error, "not available"),
+            _ => {}
+        }
+        let (status, slug, title) = self.status();
+        let problem = json!({
+            "type": format!("/problems/{slug}"),
+            "title": title,
+            "status": status.as_u16(),
+            "detail": self.to_string(),
+            "request_id": request_id(),
+        });
+        let mut response = (status, Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) | StoreError::Conflict(_) => Self::Unavailable(Some(Box::new(error))),
+            StoreError::NoSuchShop(_) => Self::NotFound("no such shop"),
+            StoreError::Duplicate { .. }
+            | StoreError::BrokenChain { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Unreadable { .. }
+            | StoreError::Keys(..)
+            | StoreError::Refused(_)
+            | StoreError::Database(_) => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::BadRequest(rejection.body_text().into())
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        Self::BadRequest(rejection.body_text().into())
+    }
+}

@@ -1,0 +1,7 @@
+//! One file for every endpoint.
+
+pub mod health;
+pub mod orders;
+pub mod series;
+pub mod shops;
+pub mod stats;

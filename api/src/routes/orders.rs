@@ -1,0 +1,107 @@
+//! `GET /api/orders?limit&cursor`: orders, newest first.
+
+use axum::{
+    Json,
+    extract::{Query, State, rejection::QueryRejection},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use domain::{Money, ids::OrderId};
+use read_models::orders::{self, Cursor, OrderRow};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ApiError, App,
+    auth::CurrentShop,
+    figures::{AsOf, Figures},
+};
+
+const DEFAULT_LIMIT: i64 = 50;
+const MAX_LIMIT: i64 = 250;
+
+/// Which page.
+#[derive(Debug, Deserialize)]
+pub struct PageQuery {
+    limit: Option<i64>,
+    cursor: Option<String>,
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+pub struct Orders {
+    items: Vec<Item>,
+    next_cursor: Option<String>,
+    #[serde(flatten)]
+    as_of: AsOf,
+}
+
+#[derive(Debug, Serialize)]
+struct Item {
+    id: String,
+    name: Option<String>,
+    placed_at: DateTime<Utc>,
+    total_price: Money,
+    net_sales: Money,
+    financial_status: Option<String>,
+    fulfillment_status: Option<String>,
+    cancelled_at: Option<DateTime<Utc>>,
+    test: bool,
+    customer_id: Option<String>,
+    country: Option<String>,
+    source_name: Option<String>,
+}
+
+pub async fn orders(
+    shop: CurrentShop,
+    State(app): State<App>,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Json<Orders>, ApiError> {
+    let Query(query) = query?;
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(ApiError::BadRequest(format!("`limit` is not between 1 and {MAX_LIMIT}").into()));
+    }
+    let after = query.cursor.as_deref().map(read_cursor).transpose()?;
+    let mut figures = Figures::open(&app, shop, "orders").await?;
+    let mut rows = orders::page(&mut figures.tx, shop.id, after, limit + 1).await?;
+    let has_more = i64::try_from(rows.len()).is_ok_and(|count| count > limit);
+    if has_more {
+        rows.pop();
+    }
+    let next_cursor = rows.last().filter(|_| has_more).map(|row| write_cursor((row.placed_at, row.order_id)));
+    Ok(Json(Orders { items: rows.into_iter().map(Item::from).collect(), next_cursor, as_of: figures.as_of }))
+}
+
+impl From<OrderRow> for Item {
+    fn from(row: OrderRow) -> Self {
+        let money = |minor| Money { minor, currency: row.currency };
+        Self {
+            id: row.order_id.to_string(),
+            placed_at: row.placed_at,
+            total_price: money(row.total_price_minor),
+            net_sales: money(row.net_sales_minor),
+            name: row.name,
+            financial_status: row.financial_status,
+            fulfillment_status: row.fulfillment_status,
+            cancelled_at: row.cancelled_at,
+            test: row.test,
+            customer_id: row.customer_id.map(|id| id.to_string()),
+            country: row.country,
+            source_name: row.source_name,
+        }
+    }
+}
+
+fn write_cursor((placed_at, id): Cursor) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}:{id}", placed_at.timestamp_micros()))
+}
+
+fn read_cursor(text: &str) -> Result<Cursor, ApiError> {
+    let decoded = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let parts = decoded.as_deref().and_then(|text| text.split_once(':'));
+    parts
+        .and_then(|(micros, id)| {
+            Some((DateTime::from_timestamp_micros(micros.parse().ok()?)?, OrderId(id.parse().ok()?)))
+        })
+        .ok_or_else(|| ApiError::BadRequest("`cursor` is not one that a page answered".into()))
+}

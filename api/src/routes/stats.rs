@@ -1,0 +1,110 @@
+//! `GET /api/dashboard/stats?from&to`: every figure of a period, and of the one before it.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json,
+    extract::{Query, State, rejection::QueryRejection},
+};
+use chrono::NaiveDate;
+use read_models::{
+    daily_sales::DailySales,
+    metrics::{METRICS, Value, definitions_version},
+};
+use serde::Serialize;
+
+use crate::{
+    ApiError, App,
+    auth::CurrentShop,
+    figures::{AsOf, Figures},
+    period::{Period, PeriodQuery},
+};
+
+/// The answer.
+#[derive(Debug, Serialize)]
+pub struct Stats {
+    shop: String,
+    period: Days,
+    metrics: BTreeMap<&'static str, Value>,
+    comparison: Comparison,
+    #[serde(flatten)]
+    as_of: AsOf,
+    definitions: Definitions,
+}
+
+#[derive(Debug, Serialize)]
+struct Days {
+    from: NaiveDate,
+    to: NaiveDate,
+    timezone: &'static str,
+    /// The period is still running.
+    partial: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Comparison {
+    period: Days,
+    metrics: BTreeMap<&'static str, Value>,
+    /// In percent of the earlier figure, one digit; `null` where there is nothing to compare with.
+    change: BTreeMap<&'static str, Option<String>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Definitions {
+    version: u32,
+    formulas: BTreeMap<&'static str, &'static str>,
+}
+
+pub async fn stats(
+    shop: CurrentShop,
+    State(app): State<App>,
+    query: Result<Query<PeriodQuery>, QueryRejection>,
+) -> Result<Json<Stats>, ApiError> {
+    let Query(query) = query?;
+    let mut figures = Figures::open(&app, shop, "sales").await?;
+    let today = figures.today();
+    let period = query.resolve(today)?;
+    let sums = figures.sums(period).await?;
+    let (compared, base) = earlier(&mut figures, period, today).await?;
+
+    let currency = figures.currency;
+    let metrics = |sums: &DailySales| METRICS.iter().map(|metric| (metric.name, metric.value(sums, currency))).collect();
+    let change = METRICS.iter().map(|metric| (metric.name, metric.change_percent(&sums, &base, currency))).collect();
+    let timezone = figures.timezone.name();
+    let partial = (period.from..=period.to).contains(&today);
+    Ok(Json(Stats {
+        period: Days { from: period.from, to: period.to, timezone, partial },
+        metrics: metrics(&sums),
+        comparison: Comparison {
+            period: Days { from: compared.from, to: compared.to, timezone, partial },
+            metrics: metrics(&base),
+            change,
+        },
+        as_of: figures.as_of,
+        definitions: Definitions {
+            version: definitions_version(),
+            formulas: METRICS.iter().map(|metric| (metric.name, metric.formula)).collect(),
+        },
+        shop: figures.domain,
+    }))
+}
+
+/// The same number of days directly before. While the period is running, only as much of them as has elapsed of it, by
+/// the shop's clock: like is compared with like.
+async fn earlier(figures: &mut Figures, period: Period, today: NaiveDate) -> Result<(Period, DailySales), ApiError> {
+    let previous = period.previous();
+    if !(period.from..=period.to).contains(&today) {
+        return Ok((previous, figures.sums(previous).await?));
+    }
+    let zone = figures.timezone;
+    let last = previous.from + (today - period.from);
+    let mut sums = DailySales::default();
+    if last > previous.from {
+        sums += figures.sums(Period { from: previous.from, to: last.pred_opt().unwrap_or(last) }).await?;
+    }
+    let (start, until) = (zone.start_of(last), zone.at(last, zone.time_of(figures.now)));
+    for part in figures.parts(&[start, until.max(start)]).await? {
+        sums += part;
+    }
+    Ok((Period { from: previous.from, to: last }, sums))
+}

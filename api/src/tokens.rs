@@ -1,0 +1,121 @@
+//! Tokens: shown once, kept as hashes, each for one shop and role.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Duration, Utc};
+use domain::ShopId;
+use event_store::{Database, StoreError};
+use secrecy::SecretString;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::Role;
+
+/// A token that was just made.
+pub struct IssuedToken {
+    /// By which it is listed and revoked.
+    pub id: Uuid,
+    /// The token itself: this is the only time that it is seen.
+    pub secret: SecretString,
+}
+
+/// A token without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TokenInfo {
+    /// By which it is revoked.
+    pub id: Uuid,
+    /// What it may do.
+    pub role: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it ends by itself.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// Makes a token for a shop and a role; operators have no shop.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn issue(
+    database: &Database,
+    shop: Option<ShopId>,
+    role: Role,
+    ttl: Option<Duration>,
+) -> Result<IssuedToken, StoreError> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).map_err(|_| StoreError::Refused("no randomness available".into()))?;
+    let token = format!("ecd_{}", URL_SAFE_NO_PAD.encode(bytes));
+    let id = Uuid::now_v7();
+    let token_hash = hash(&token);
+    let mut fleet = database.begin_fleet().await?;
+    sqlx::query!(
+        "INSERT INTO api_tokens (token_id, hash, shop_id, role, expires_at)
+         VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5))",
+        id,
+        token_hash.as_slice(),
+        shop.map(|shop| shop.0),
+        role.as_str(),
+        ttl.map(Duration::as_seconds_f64),
+    )
+    .execute(&mut *fleet)
+    .await?;
+    fleet.commit().await?;
+    Ok(IssuedToken { id, secret: token.into() })
+}
+
+/// The tokens of a shop, or the operators', newest first.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn list(database: &Database, shop: Option<ShopId>) -> Result<Vec<TokenInfo>, StoreError> {
+    let mut fleet = database.begin_fleet().await?;
+    let tokens = sqlx::query_as!(
+        TokenInfo,
+        "SELECT token_id AS id, role, created_at, expires_at, revoked_at
+         FROM api_tokens
+         WHERE shop_id IS NOT DISTINCT FROM $1
+         ORDER BY created_at DESC",
+        shop.map(|shop| shop.0),
+    )
+    .fetch_all(&mut *fleet)
+    .await?;
+    fleet.commit().await?;
+    Ok(tokens)
+}
+
+/// Ends a token at once. `false`: there is none of that id.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn revoke(database: &Database, id: Uuid) -> Result<bool, StoreError> {
+    let mut fleet = database.begin_fleet().await?;
+    let done = sqlx::query!("UPDATE api_tokens SET revoked_at = COALESCE(revoked_at, now()) WHERE token_id = $1", id)
+        .execute(&mut *fleet)
+        .await?;
+    fleet.commit().await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Whose token this is and what it may do, while it is good.
+pub(crate) async fn look_up(
+    connection: &mut PgConnection,
+    token: &str,
+) -> Result<Option<(Option<ShopId>, Role)>, StoreError> {
+    let hash = hash(token);
+    let row = sqlx::query!(
+        "SELECT shop_id, role
+         FROM api_tokens
+         WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
+        hash.as_slice(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.and_then(|row| Some((row.shop_id.map(ShopId), row.role.parse().ok()?))))
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}

@@ -1,0 +1,140 @@
+//! Deliveries from Shopify: signature first, then durability, then the answer.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use ingest::Delivery;
+use secrecy::ExposeSecret;
+use shopify::{ShopDomain, signature};
+
+use crate::{ApiError, App};
+
+/// Shopify's largest bodies are below it.
+const MAX_BODY_BYTES: usize = 5 * 1024 * 1024;
+/// Shopify hangs up after 5 s: by then it must know to send again.
+const STORE_TIMEOUT: Duration = Duration::from_secs(4);
+/// A header that is longer says nothing that is kept.
+const MAX_HEADER_CHARS: usize = 255;
+
+pub async fn receive(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<StatusCode, ApiError> {
+    accept(&app, None, &headers, body).await
+}
+
+pub async fn receive_topic(
+    State(app): State<App>,
+    Path(topic): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    accept(&app, Some(&topic), &headers, body).await
+}
+
+async fn accept(app: &App, path: Option<&str>, headers: &HeaderMap, body: Body) -> Result<StatusCode, ApiError> {
+    let body = signed_body(app, headers, body).await?;
+    let text = |name: &str| {
+        let value = headers.get(name)?.to_str().ok()?.trim();
+        (!value.is_empty() && value.len() <= MAX_HEADER_CHARS).then_some(value)
+    };
+    let domain: Option<ShopDomain> = text("x-shopify-shop-domain").and_then(|domain| domain.parse().ok());
+    let (topic, note) = topic_of(text("x-shopify-topic"), path);
+    let delivery = Delivery {
+        domain: domain.as_ref(),
+        topic: &topic,
+        webhook_id: text("x-shopify-webhook-id"),
+        triggered_at: text("x-shopify-triggered-at").and_then(|at| at.parse().ok()),
+        event_id: text("x-shopify-event-id"),
+        note: note.as_deref(),
+        body: &body,
+        received_at: (app.clock)(),
+    };
+    // Never 200 before it is durable: whatever goes wrong here makes Shopify send it again.
+    let stored = tokio::time::timeout(STORE_TIMEOUT, app.receiver.receive(&delivery)).await;
+    match stored {
+        Ok(Ok(accepted)) => {
+            tracing::debug!(topic, ?accepted, "delivery stored");
+            app.wake.notify_waiters();
+            Ok(StatusCode::OK)
+        }
+        Ok(Err(error)) => Err(ApiError::Unavailable(Some(Box::new(error)))),
+        Err(_) => Err(ApiError::Timeout),
+    }
+}
+
+/// The body's bytes as received, once its signature is found valid. Nothing is parsed before.
+async fn signed_body(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    let mut signatures = headers.get_all("x-shopify-hmac-sha256").iter();
+    let (Some(header), None) = (signatures.next(), signatures.next()) else { return Err(ApiError::BadSignature) };
+    let header = header.to_str().map_err(|_| ApiError::BadSignature)?;
+    let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(ApiError::TooLarge(MAX_BODY_BYTES)),
+        Err(_) => return Err(ApiError::BadRequest("the body ended before it was complete".into())),
+    };
+    let secrets = app.secrets.iter().map(|secret| secret.expose_secret().as_bytes());
+    if signature::is_valid(&body, header, secrets) { Ok(body) } else { Err(ApiError::BadSignature) }
+}
+
+/// The header decides; the path only where there is none. A mismatch is noted.
+fn topic_of(header: Option<&str>, path: Option<&str>) -> (String, Option<String>) {
+    let spelled = |topic: &str| topic.replace(['/', '.'], "_");
+    match (header, path) {
+        (Some(header), Some(path)) if spelled(header) != path => {
+            let path: String = path.chars().filter(|c| !c.is_control()).take(100).collect();
+            (header.to_owned(), Some(format!("the path says {path}")))
+        }
+        (Some(header), _) => (header.to_owned(), None),
+        (None, Some(path)) => {
+            (from_path(path), Some("no topic header: the topic is the path's".to_owned()))
+        }
+        (None, None) => (String::new(), Some("no topic header".to_owned())),
+    }
+}
+
+/// `orders_partially_fulfilled` is `orders/partially_fulfilled`; where an underscore is in the resource's own name, too,
+/// the known names decide.
+fn from_path(path: &str) -> String {
+    // The older singular names of two compliance topics.
+    match path {
+        "customer_redact" => return "customers/redact".to_owned(),
+        "customer_data_request" => return "customers/data_request".to_owned(),
+        _ => {}
+    }
+    let resources = [
+        "app_purchases_one_time", "app_subscriptions", "bulk_operations", "collection_listings", "draft_orders",
+        "fulfillment_events", "fulfillment_orders", "inventory_items", "inventory_levels", "order_transactions",
+        "payment_terms", "product_listings", "selling_plan_groups", "subscription_contracts", "tender_transactions",
+    ];
+    let known = resources.iter().find_map(|resource| path.strip_prefix(resource)?.strip_prefix('_').map(|rest| (*resource, rest)));
+    match known.or_else(|| path.split_once('_')) {
+        Some((resource, action)) => format!("{resource}/{action}"),
+        None => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_decides_and_the_path_stands_in() {
+        assert_eq!(topic_of(Some("orders/create"), Some("orders_create")), ("orders/create".into(), None));
+        let (topic, note) = topic_of(Some("orders/create"), Some("shop_redact"));
+        assert_eq!((topic.as_str(), note.is_some()), ("orders/create", true));
+        for (path, topic) in [
+            ("orders_partially_fulfilled", "orders/partially_fulfilled"),
+            ("app_uninstalled", "app/uninstalled"),
+            ("app_subscriptions_update", "app_subscriptions/update"),
+            ("inventory_levels_update", "inventory_levels/update"),
+            ("customer_redact", "customers/redact"),
+            ("x", "x"),
+        ] {
+            assert_eq!(topic_of(None, Some(path)).0, topic);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What can be asked of the binary.
+
+use api::Role;
+use chrono::{DateTime, Duration, Utc};
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use domain::{Currency, Zone};
+use ingest::InboxStatus;
+use shopify::ShopDomain;
+use uuid::Uuid;
+
+use crate::config::Environment;
+
+/// Analytics for Shopify shops that a merchant can trust and an auditor can check.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Args {
+    /// Settings that come from the environment.
+    #[command(flatten)]
+    pub environment: Environment,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Everything in one process: a private Postgres (unless DATABASE_URL is set), the API and the workers
+    Up(UpArgs),
+    /// The API
+    Serve(ServeArgs),
+    /// The workers: deliveries into events, events into read models
+    Work,
+    /// Brings the database's schema up to date
+    Migrate,
+    /// Shops: register, list, show, pause
+    #[command(subcommand)]
+    Shop(ShopCommand),
+    /// Tokens for the API: issue, list, revoke
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Deliveries: list them, drive dead letters again
+    #[command(subcommand)]
+    Inbox(InboxCommand),
+    /// Builds read models anew from the log, and puts them in the old ones' place
+    Rebuild(RebuildArgs),
+    /// Checks that a shop's log is what was written
+    Verify(VerifyArgs),
+}
+
+/// `up`
+#[derive(Debug, ClapArgs)]
+pub struct UpArgs {
+    /// Port to listen on, on 127.0.0.1; 0 takes any free one [default: 8000, or another if it is taken]
+    #[arg(long, env = "PORT")]
+    pub port: Option<u16>,
+}
+
+/// `serve`
+#[derive(Debug, ClapArgs)]
+pub struct ServeArgs {
+    /// Port to listen on
+    #[arg(long, env = "PORT", default_value_t = 8000)]
+    pub port: u16,
+    /// Address to listen on [default: 127.0.0.1, in production 0.0.0.0]
+    #[arg(long)]
+    pub host: Option<std::net::IpAddr>,
+}
+
+/// `shop …`
+#[derive(Debug, Subcommand)]
+pub enum ShopCommand {
+    /// Registers a shop; doing it twice is doing it once
+    Register {
+        /// Its permanent domain, like example.myshopify.com
+        domain: ShopDomain,
+        /// IANA time zone that its days are cut in
+        #[arg(long)]
+        timezone: Zone,
+        /// Currency of its figures
+        #[arg(long)]
+        currency: Currency,
+        /// Shopify's number of the shop; bodies that name another one are then refused
+        #[arg(long)]
+        shopify_id: Option<u64>,
+    },
+    /// Lists every shop
+    List,
+    /// Shows a shop, its inbox and how far its figures are
+    Show {
+        /// Its permanent domain
+        domain: ShopDomain,
+    },
+    /// Stops work on a shop's deliveries, which are accepted and kept all the same
+    Pause {
+        /// Its permanent domain
+        domain: ShopDomain,
+        /// Goes on again
+        #[arg(long)]
+        resume: bool,
+    },
+}
+
+/// `token …`
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Prints a new token, which is shown this once
+    Issue {
+        /// The shop that it is for; operators have none
+        #[arg(long)]
+        shop: Option<ShopDomain>,
+        /// merchant, auditor, compliance or operator
+        #[arg(long)]
+        role: Role,
+        /// How long it is good: 90s, 15m, 2h, 30d [default: until it is revoked]
+        #[arg(long, value_parser = parse_ttl)]
+        ttl: Option<Duration>,
+    },
+    /// Lists the tokens of a shop, or the operators'
+    List {
+        /// The shop
+        #[arg(long)]
+        shop: Option<ShopDomain>,
+    },
+    /// Ends a token at once
+    Revoke {
+        /// Its id, as `list` shows it
+        id: Uuid,
+    },
+}
+
+/// `inbox …`
+#[derive(Debug, Subcommand)]
+pub enum InboxCommand {
+    /// Lists a shop's newest deliveries
+    List {
+        /// The shop
+        #[arg(long)]
+        shop: ShopDomain,
+        /// Only pending, translated, ignored or dead ones
+        #[arg(long)]
+        status: Option<InboxStatus>,
+        /// At most so many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+    },
+    /// Drives a shop's dead letters again
+    Retry {
+        /// The shop
+        #[arg(long)]
+        shop: ShopDomain,
+        /// Only those received since, like 2026-11-01T00:00:00Z
+        #[arg(long)]
+        since: Option<DateTime<Utc>>,
+    },
+}
+
+/// `rebuild`
+#[derive(Debug, ClapArgs)]
+pub struct RebuildArgs {
+    /// Only this shop [default: every shop]
+    #[arg(long)]
+    pub shop: Option<ShopDomain>,
+    /// Only this read model: sales or orders [default: every one]
+    #[arg(long, value_parser = ["sales", "orders"])]
+    pub projection: Option<String>,
+    /// Only compares; the one that serves stays
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// `verify`
+#[derive(Debug, ClapArgs)]
+pub struct VerifyArgs {
+    /// The shop [default: every shop]
+    #[arg(long)]
+    pub shop: Option<ShopDomain>,
+}
+
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    let fault = || format!("`{text}` is not a time like 90s, 15m, 2h or 30d");
+    let unit = text.chars().last().ok_or_else(fault)?;
+    let number: i64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| fault())?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(fault()),
+    };
+    let total = number.checked_mul(seconds).filter(|total| (1..=100 * 366 * 86_400).contains(total)).ok_or_else(fault)?;
+    Ok(Duration::seconds(total))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_ttl_has_a_number_and_a_unit() {
+        assert_eq!(parse_ttl("90s").unwrap(), Duration::seconds(90));
+        assert_eq!(parse_ttl("30d").unwrap(), Duration::days(30));
+        for bad in ["", "s", "0s", "-1h", "5", "5w", "5.5h", "99999999999999999d", "5ß"] {
+            assert!(parse_ttl(bad).is_err(), "{bad}");
+        }
+    }
+}

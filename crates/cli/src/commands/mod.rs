@@ -1,0 +1,59 @@
+//! One file for every command.
+
+mod inbox;
+mod output;
+mod rebuild;
+mod serve;
+mod shop;
+mod token;
+mod verify;
+
+use std::process::ExitCode;
+
+use crate::{
+    args::{Args, Command},
+    logging,
+    session::{Schema, Session},
+};
+
+/// Connections of a command that does one thing at a time.
+const FEW: u32 = 2;
+
+/// Does what was asked for. Faults go to standard error.
+#[must_use]
+pub fn run(args: Args) -> ExitCode {
+    logging::start(&args.environment.log_level, args.environment.is_production());
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    match runtime.block_on(dispatch(args)) {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "the command line's answer to whoever typed it")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}
+
+async fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
+    let environment = &args.environment;
+    match args.command {
+        Command::Up(up) => serve::up(environment, &up).await,
+        Command::Serve(serve) => serve::serve(environment, &serve).await,
+        Command::Work => serve::work(environment).await,
+        Command::Migrate => {
+            Session::open(environment, FEW, Schema::Migrate).await?;
+            output::line("the schema is up to date");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Shop(command) => shop::run(environment, command).await,
+        Command::Token(command) => token::run(environment, command).await,
+        Command::Inbox(command) => inbox::run(environment, command).await,
+        Command::Rebuild(rebuild) => rebuild::run(environment, &rebuild).await,
+        Command::Verify(verify) => verify::run(environment, &verify).await,
+    }
+}

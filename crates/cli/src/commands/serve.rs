@@ -1,0 +1,155 @@
+//! The processes that go on until they are told to stop: `up`, `serve`, `work`.
+
+use std::{io::ErrorKind, net::{IpAddr, Ipv4Addr, SocketAddr}, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use api::{App, ServerOptions, router};
+use chrono::Utc;
+use ingest::Receiver;
+use projector::{Worker, WorkerOptions};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::output;
+use crate::{
+    args::{ServeArgs, UpArgs},
+    config::Environment,
+    postgres::PrivatePostgres,
+    session::{Schema, Session},
+};
+
+/// Connections: twenty at most over all roles.
+const UP_CONNECTIONS: u32 = 16;
+const SERVE_CONNECTIONS: u32 = 8;
+const WORK_CONNECTIONS: u32 = 6;
+const DEFAULT_PORT: u16 = 8000;
+
+/// `up`: everything in one process.
+pub async fn up(environment: &Environment, args: &UpArgs) -> anyhow::Result<ExitCode> {
+    let stop = stop_on_signal()?;
+    let mut session = Session::open(environment, UP_CONNECTIONS, Schema::Migrate).await?;
+    let listener = listen_locally(args.port).await?;
+    let wake = Arc::new(Notify::new());
+    let app = app(environment, &session, Arc::clone(&wake))?;
+    let worker = Worker::new(session.database.clone(), WorkerOptions::default(), wake);
+    let working = tokio::spawn(worker.run(stop.clone()));
+    let guard = session.private.take().map(|private| tokio::spawn(keep_running(private, stop.clone())));
+    announce(&listener)?;
+
+    let served = api::serve(listener, router(app), ServerOptions::default(), stop.clone()).await;
+    stop.cancel();
+    working.await?;
+    session.database.pool().close().await;
+    let guarded = match guard {
+        Some(guard) => guard.await?,
+        None => Ok(()),
+    };
+    served?;
+    guarded?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `serve`: the API.
+pub async fn serve(environment: &Environment, args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let stop = stop_on_signal()?;
+    let session = Session::open(environment, SERVE_CONNECTIONS, Schema::Ignore).await?;
+    let everywhere = environment.is_production();
+    let host = args.host.unwrap_or(IpAddr::V4(if everywhere { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST }));
+    let address = SocketAddr::new(host, args.port);
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let app = app(environment, &session, Arc::default())?;
+    announce(&listener)?;
+    api::serve(listener, router(app), ServerOptions::default(), stop).await?;
+    session.database.pool().close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `work`: the workers.
+pub async fn work(environment: &Environment) -> anyhow::Result<ExitCode> {
+    let stop = stop_on_signal()?;
+    let session = Session::open(environment, WORK_CONNECTIONS, Schema::Ignore).await?;
+    tracing::info!("working");
+    let worker = Worker::new(session.database.clone(), WorkerOptions::default(), Arc::default());
+    worker.run(stop).await;
+    session.database.pool().close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn app(environment: &Environment, session: &Session, wake: Arc<Notify>) -> anyhow::Result<App> {
+    Ok(App {
+        database: session.database.clone(),
+        receiver: Receiver::new(session.database.clone()),
+        secrets: environment.shopify_secrets()?.into(),
+        wake,
+        clock: Utc::now,
+        environment: environment.environment.as_str().into(),
+    })
+}
+
+/// The port that was asked for, or the usual one, or any free one if that is taken.
+async fn listen_locally(port: Option<u16>) -> anyhow::Result<TcpListener> {
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    match bind(port.unwrap_or(DEFAULT_PORT)).await {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && port.is_none() => {
+            tracing::warn!("port {DEFAULT_PORT} is taken: listening on another one");
+            bind(0).await.context("no port is free")
+        }
+        outcome => outcome.with_context(|| format!("cannot listen on port {}", port.unwrap_or(DEFAULT_PORT))),
+    }
+}
+
+fn announce(listener: &TcpListener) -> anyhow::Result<()> {
+    output::line(format!("listening on http://{}", listener.local_addr()?));
+    Ok(())
+}
+
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let on_signal = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping: finishing what is under way");
+        on_signal.cancel();
+    });
+    Ok(stop)
+}
+
+/// Starts the private Postgres again if it dies; when that fails, there is no use in going on.
+async fn keep_running(private: PrivatePostgres, stop: CancellationToken) -> anyhow::Result<()> {
+    let private = Arc::new(private);
+    let mut failures = 0;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        let checked = Arc::clone(&private);
+        match tokio::task::spawn_blocking(move || checked.ensure_running()).await? {
+            Ok(restarted) => {
+                failures = 0;
+                if restarted {
+                    tracing::warn!("the private Postgres had died and was started again");
+                }
+            }
+            Err(error) => {
+                failures += 1;
+                tracing::error!(error = &error as &dyn std::error::Error, "the private Postgres does not run");
+                if failures == 3 {
+                    stop.cancel();
+                    bail!(error);
+                }
+            }
+        }
+    }
+    // Leaving stops the server if nobody else uses it, which blocks.
+    tokio::task::spawn_blocking(move || drop(private)).await?;
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! The environment, read here and nowhere else.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use secrecy::{ExposeSecret, SecretString};
+use vault::MasterRing;
+
+/// Settings from the environment. Lists are separated by commas, newest first.
+#[derive(Debug, Args)]
+pub struct Environment {
+    /// Folder of the private Postgres and of keys made for development
+    #[arg(long = "data", env = "ECOMDASH_DATA", default_value = ".ecomdash", global = true)]
+    pub data: PathBuf,
+    /// Writes JSON where scripts read
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// postgres://… of the database; without it, a private one is started
+    #[arg(long, env = "DATABASE_URL", hide = true, hide_env_values = true)]
+    pub database_url: Option<SecretString>,
+    /// postgres://… past a connection pooler, for migrations
+    #[arg(long, env = "DATABASE_DIRECT_URL", hide = true, hide_env_values = true)]
+    pub database_direct_url: Option<SecretString>,
+    /// The app's secret, then the one before it
+    #[arg(long, env = "SHOPIFY_API_SECRET", hide = true, hide_env_values = true)]
+    pub shopify_api_secret: Option<SecretString>,
+    /// Master keys, 32 bytes each in base64 or hex
+    #[arg(long, env = "ENCRYPTION_KEYS", hide = true, hide_env_values = true)]
+    pub encryption_keys: Option<SecretString>,
+    /// error, warn, info, debug or trace
+    #[arg(long, env = "LOG_LEVEL", default_value = "info", hide = true)]
+    pub log_level: String,
+    /// development or production
+    #[arg(long, env = "ENVIRONMENT", default_value = "development", hide = true)]
+    pub environment: String,
+}
+
+impl Environment {
+    /// Whether keys must be given and logs are JSON.
+    pub fn is_production(&self) -> bool {
+        self.environment == "production"
+    }
+
+    /// The master keys: given, or made once for development.
+    pub fn master_ring(&self) -> anyhow::Result<MasterRing> {
+        let keys = self.secret("ENCRYPTION_KEYS", self.encryption_keys.as_ref(), "encryption_keys")?;
+        MasterRing::parse(keys.expose_secret()).context("ENCRYPTION_KEYS cannot be used")
+    }
+
+    /// The app's secrets, newest first.
+    pub fn shopify_secrets(&self) -> anyhow::Result<Vec<SecretString>> {
+        let list = self.secret("SHOPIFY_API_SECRET", self.shopify_api_secret.as_ref(), "shopify_api_secret")?;
+        let secrets: Vec<SecretString> = list
+            .expose_secret()
+            .split(',')
+            .map(str::trim)
+            .filter(|secret| !secret.is_empty())
+            .map(SecretString::from)
+            .collect();
+        if secrets.is_empty() {
+            bail!("SHOPIFY_API_SECRET is empty: anybody could sign webhooks");
+        }
+        Ok(secrets)
+    }
+
+    fn secret(&self, variable: &str, given: Option<&SecretString>, file: &str) -> anyhow::Result<SecretString> {
+        match given {
+            Some(value) => Ok(value.clone()),
+            None if self.is_production() => bail!("{variable} is not set; production needs it"),
+            None => made_once(&self.data.join("keys"), file),
+        }
+    }
+}
+
+/// A secret for development, made when it is first needed and kept in the data folder.
+fn made_once(folder: &Path, name: &str) -> anyhow::Result<SecretString> {
+    let path = folder.join(name);
+    let cannot = || format!("cannot keep a key in {}", path.display());
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(cannot)?;
+    if !path.exists() {
+        let key = MasterRing::generate_key()?;
+        // Written aside and linked into place: two processes that start together agree on one.
+        let aside = folder.join(format!(".{name}.{}", std::process::id()));
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside).with_context(cannot)?;
+        file.write_all(key.as_bytes()).with_context(cannot)?;
+        file.sync_all().with_context(cannot)?;
+        match fs::hard_link(&aside, &path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error).with_context(cannot),
+            _ => fs::remove_file(&aside).with_context(cannot)?,
+        }
+    }
+    Ok(fs::read_to_string(&path).with_context(cannot)?.trim().to_owned().into())
+}

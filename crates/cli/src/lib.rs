@@ -1,0 +1,10 @@
+//! The command line: the only place that reads the environment, and what the one binary can do.
+
+pub mod args;
+mod commands;
+mod config;
+mod logging;
+pub mod postgres;
+mod session;
+
+pub use commands::run;

@@ -1,0 +1,107 @@
+//! The database that a command works on, for as long as it does.
+
+use anyhow::{Context, bail};
+use event_store::{Database, DatabaseOptions, migrate, schema_is_current, shop_key};
+use ingest::DirectoryEntry;
+use secrecy::ExposeSecret;
+use shopify::ShopDomain;
+
+use crate::{config::Environment, postgres::PrivatePostgres};
+
+/// A database, and the private Postgres behind it if there is one.
+pub struct Session {
+    /// The database.
+    pub database: Database,
+    /// `None` when `DATABASE_URL` names one.
+    pub private: Option<PrivatePostgres>,
+    url: String,
+}
+
+/// What to do about a schema that is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    /// Bring it up to date.
+    Migrate,
+    /// Refuse to work on it.
+    Require,
+    /// It will be waited for.
+    Ignore,
+}
+
+impl Session {
+    /// Opens the database that the environment names, or starts a private one, whose schema is always brought up to date.
+    pub async fn open(environment: &Environment, connections: u32, schema: Schema) -> anyhow::Result<Self> {
+        let ring = environment.master_ring()?;
+        let private = match &environment.database_url {
+            Some(_) => None,
+            None => Some(PrivatePostgres::open(&environment.data)?),
+        };
+        let url = match (&private, &environment.database_url) {
+            (Some(private), _) => private.url().to_owned(),
+            (None, Some(url)) => url.expose_secret().to_owned(),
+            (None, None) => unreachable!("one of the two is there"),
+        };
+        let options = DatabaseOptions { url: url.clone(), max_connections: connections, application_name: "ecomdash" };
+        let database = Database::connect_lazy(&options, ring).context("DATABASE_URL cannot be used")?;
+        let session = Self { database, private, url };
+        match schema {
+            _ if session.private.is_some() => session.migrate(environment).await?,
+            Schema::Migrate => session.migrate(environment).await?,
+            Schema::Require => {
+                let mut connection = session.database.pool().acquire().await.context("the database cannot be reached")?;
+                if !schema_is_current(&mut connection).await? {
+                    bail!("the database's schema is behind this build: run `ecomdash migrate`");
+                }
+            }
+            Schema::Ignore => return Ok(session),
+        }
+        session.check_ring().await?;
+        Ok(session)
+    }
+
+    /// Brings the schema up to date.
+    pub async fn migrate(&self, environment: &Environment) -> anyhow::Result<()> {
+        let direct = environment.database_direct_url.as_ref().filter(|_| self.private.is_none());
+        let url = direct.map_or(self.url.as_str(), |url| url.expose_secret());
+        migrate(url).await?;
+        Ok(())
+    }
+
+    /// Refuses a key ring that cannot open what is stored: with it, every webhook would be refused or lost.
+    async fn check_ring(&self) -> anyhow::Result<()> {
+        const SAMPLE: usize = 50;
+        let mut fleet = self.database.begin_fleet().await?;
+        let shops = ingest::list_shops(&mut fleet).await?;
+        fleet.commit().await?;
+        for entry in shops.iter().take(SAMPLE) {
+            let mut tx = self.database.begin(entry.shop).await?;
+            shop_key(&mut tx).await.with_context(|| {
+                let ids = self.database.ring().ids().join(", ");
+                format!("ENCRYPTION_KEYS (key ids {ids}) cannot open the keys of shop {}", entry.shop)
+            })?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// The shop of a domain.
+    pub async fn shop(&self, domain: &ShopDomain) -> anyhow::Result<DirectoryEntry> {
+        let mut fleet = self.database.begin_fleet().await?;
+        let entry = ingest::find(&mut fleet, domain).await?;
+        fleet.commit().await?;
+        entry.with_context(|| format!("no shop {domain} is registered"))
+    }
+
+    /// The shop of a domain, or every shop.
+    pub async fn shops(&self, domain: Option<&ShopDomain>) -> anyhow::Result<Vec<DirectoryEntry>> {
+        match domain {
+            Some(domain) => Ok(vec![self.shop(domain).await?]),
+            None => {
+                let mut fleet = self.database.begin_fleet().await?;
+                let shops = ingest::list_shops(&mut fleet).await?;
+                fleet.commit().await?;
+                Ok(shops)
+            }
+        }
+    }
+}

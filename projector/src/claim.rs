@@ -1,0 +1,104 @@
+//! Picking work: which shop and kind, held by whom, and which queue rows it settles.
+
+use domain::ShopId;
+use event_store::{Database, ShopTx, StoreError};
+use uuid::Uuid;
+
+/// Work that waits: one shop, one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    pub shop: ShopId,
+    pub kind: String,
+}
+
+/// What is due, the longest waiting first. The queue has no row-level security and no content.
+pub async fn candidates(database: &Database, limit: i64) -> Result<Vec<Candidate>, StoreError> {
+    let mut fleet = database.begin_fleet().await?;
+    let rows = sqlx::query!(
+        "SELECT shop_id, kind
+         FROM work_queue
+         WHERE due_at <= clock_timestamp()
+         GROUP BY shop_id, kind
+         ORDER BY min(due_at)
+         LIMIT $1",
+        limit
+    )
+    .fetch_all(&mut *fleet)
+    .await?;
+    fleet.commit().await?;
+    Ok(rows.into_iter().map(|row| Candidate { shop: ShopId(row.shop_id), kind: row.kind }).collect())
+}
+
+/// A claim: the shop's lock of that kind, and the queue rows that were there when it was taken.
+pub struct Claim {
+    pub tx: ShopTx,
+    pub kind: String,
+    seen: Vec<Uuid>,
+}
+
+/// Claims a shop's work, unless another worker holds it or nothing is due any more.
+pub async fn claim(database: &Database, candidate: &Candidate) -> Result<Option<Claim>, StoreError> {
+    let Some(mut tx) = lock(database, candidate.shop, &candidate.kind).await? else { return Ok(None) };
+    // Before the work itself is read: what commits later leaves a row of its own behind.
+    let seen = sqlx::query_scalar!(
+        "SELECT id FROM work_queue WHERE shop_id = $1 AND kind = $2 AND due_at <= clock_timestamp() LIMIT 10000",
+        candidate.shop.0,
+        candidate.kind,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    Ok((!seen.is_empty()).then(|| Claim { tx, kind: candidate.kind.clone(), seen }))
+}
+
+/// A transaction that holds a shop's lock of a kind, unless another one does.
+pub async fn lock(database: &Database, shop: ShopId, kind: &str) -> Result<Option<ShopTx>, StoreError> {
+    let mut tx = database.begin(shop).await?;
+    let locked = sqlx::query_scalar!(
+        "SELECT position FROM checkpoints
+         WHERE shop_id = $1 AND projection = $2 AND generation = 0
+         FOR UPDATE SKIP LOCKED",
+        shop.0,
+        kind,
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    Ok(locked.map(|_| tx))
+}
+
+impl Claim {
+    /// Deletes the rows that were seen, and leaves one for what is still to do, due in `again_s` seconds.
+    pub async fn settle(&mut self, again_s: Option<f64>) -> Result<(), StoreError> {
+        let shop = self.tx.shop();
+        sqlx::query!(
+            "DELETE FROM work_queue WHERE shop_id = $1 AND kind = $2 AND id = ANY($3)",
+            shop.0,
+            self.kind,
+            &self.seen,
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        if let Some(seconds) = again_s {
+            enqueue(&mut self.tx, &self.kind, seconds).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes it so.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.tx.commit().await
+    }
+}
+
+/// Leaves work for later, in the transaction that makes it.
+pub async fn enqueue(tx: &mut ShopTx, kind: &str, in_s: f64) -> Result<(), StoreError> {
+    let shop = tx.shop();
+    sqlx::query!(
+        "INSERT INTO work_queue (shop_id, kind, due_at) VALUES ($1, $2, now() + make_interval(secs => $3))",
+        shop.0,
+        kind,
+        in_s,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! From a page of events to changes of orders: what each event did to its order's state and sales.
+
+use std::collections::{HashMap, HashSet};
+
+use cqrs_es::Aggregate;
+use domain::{
+    ShopId,
+    ids::OrderId,
+    ledger::{Sales, sales_of},
+    order::{Order, OrderEvent},
+    shop::Shop,
+};
+use event_store::{ShopTx, StoreError, StoredEvent};
+use read_models::{Change, Generation, Projection, projection};
+
+/// An order up to one of its events.
+#[derive(Default, Clone)]
+struct Known {
+    sequence: i64,
+    order: Order,
+    sales: Sales,
+}
+
+/// Orders that were folded lately. An entry is of use only to the very next event of its order, which its sequence
+/// tells: so it cannot be stale, whoever else is folding.
+#[derive(Default)]
+pub struct OrderCache {
+    known: HashMap<(ShopId, OrderId), Known>,
+    capacity: usize,
+}
+
+impl OrderCache {
+    /// Holds about so many orders.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { known: HashMap::new(), capacity }
+    }
+}
+
+/// A read model being folded, and for which of its generations.
+pub struct Target {
+    generation: Generation,
+    model: Box<dyn Projection>,
+}
+
+impl Target {
+    /// The read model of that name; `None` when this build has none.
+    pub fn new(name: &str, generation: Generation) -> Option<Self> {
+        projection(name).map(|model| Self { generation, model })
+    }
+
+    /// Writes what was folded.
+    pub async fn write(&mut self, tx: &mut ShopTx) -> Result<(), StoreError> {
+        Ok(self.model.write(tx, &self.generation).await?)
+    }
+}
+
+/// What a page told beside its orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Folded {
+    /// Something about the shop itself: its zone may have changed.
+    pub shop_changed: bool,
+}
+
+/// Folds a page into projections, each for its generation. All of them begin where the page does.
+pub async fn fold_page(
+    tx: &mut ShopTx,
+    cache: &mut OrderCache,
+    page: &[StoredEvent],
+    into: &mut [Target],
+) -> Result<Folded, StoreError> {
+    let Some(first) = page.first() else { return Ok(Folded::default()) };
+    load_missing(tx, cache, page, first.position - 1).await?;
+    let shop = tx.shop();
+    let mut folded = Folded::default();
+    for event in page {
+        if event.aggregate_type == Shop::TYPE {
+            folded.shop_changed = true;
+        }
+        if event.aggregate_type != Order::TYPE {
+            continue;
+        }
+        let order_id = order_id(event)?;
+        let decoded: OrderEvent = event.decode()?;
+        let known = cache.known.entry((shop, order_id)).or_default();
+        known.order.apply(decoded);
+        known.sequence = event.sequence;
+        let after = sales_of(order_id, &known.order);
+        let change = Change {
+            position: event.position,
+            recorded_at: event.recorded_at,
+            order_id,
+            order: &known.order,
+            before: &known.sales,
+            after: &after,
+        };
+        for target in &mut *into {
+            target.model.fold(&target.generation, &change);
+        }
+        known.sales = after;
+    }
+    Ok(folded)
+}
+
+/// Reads the histories of the orders that the page goes on with and the cache does not hold up to there.
+async fn load_missing(
+    tx: &mut ShopTx,
+    cache: &mut OrderCache,
+    page: &[StoredEvent],
+    up_to: i64,
+) -> Result<(), StoreError> {
+    if cache.known.len() > cache.capacity {
+        cache.known.clear();
+    }
+    let shop = tx.shop();
+    let mut met = HashSet::new();
+    let mut missing = Vec::new();
+    for event in page.iter().filter(|event| event.aggregate_type == Order::TYPE) {
+        let order_id = order_id(event)?;
+        if met.insert(order_id) {
+            let known = cache.known.get(&(shop, order_id)).map_or(0, |known| known.sequence);
+            if known != event.sequence - 1 {
+                cache.known.remove(&(shop, order_id));
+                if event.sequence > 1 {
+                    missing.push(event.aggregate_id.clone());
+                }
+            }
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for event in tx.histories(Order::TYPE, &missing, up_to).await? {
+        let known = cache.known.entry((shop, order_id(&event)?)).or_default();
+        known.order.apply(event.decode()?);
+        known.sequence = event.sequence;
+    }
+    for id in &missing {
+        let order_id = OrderId(id.parse().expect("read as a number above"));
+        let known = cache.known.entry((shop, order_id)).or_default();
+        known.sales = sales_of(order_id, &known.order);
+    }
+    Ok(())
+}
+
+fn order_id(event: &StoredEvent) -> Result<OrderId, StoreError> {
+    event.aggregate_id.parse().map(OrderId).map_err(|error| StoreError::Unreadable {
+        event_type: event.event_type.clone(),
+        position: event.position,
+        source: serde::de::Error::custom(error),
+    })
+}

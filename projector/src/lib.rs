@@ -1,0 +1,15 @@
+//! The workers: deliveries into events, events into read models, rebuilds.
+//!
+//! Any number of workers cooperate without a leader: each claims one shop's work of one kind by locking that shop's
+//! checkpoint row, does a bounded batch in one transaction, and lets go. What they were told to do stands in the work
+//! queue; a wake-up is only a hint.
+
+mod claim;
+mod fold;
+mod project;
+mod rebuild;
+mod worker;
+
+pub use project::BUILD;
+pub use rebuild::{Comparison, RebuildOptions, Rebuilt, rebuild};
+pub use worker::{Worker, WorkerOptions};

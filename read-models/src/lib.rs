@@ -1,0 +1,13 @@
+//! What queries read. Folded from the log, one generation beside another; dropped and rebuilt at any time; without
+//! personal data. Decisions never read them.
+//!
+//! To add one: a migration, a file with a [`Projection`], and a line in [`PROJECTIONS`].
+
+pub mod daily_sales;
+pub mod metrics;
+pub mod orders;
+mod projection;
+pub mod sale_fact;
+pub mod sales;
+
+pub use projection::{BoxFuture, Change, Generation, PROJECTIONS, Projection, projection};

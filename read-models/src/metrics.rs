@@ -1,0 +1,205 @@
+//! Every figure's formula over the sums of the ledger. `docs/metrics.md` says what each means.
+
+use domain::{Currency, Money, ledger::DEFINITION, money::divide_half_even};
+use serde::{Serialize, Serializer};
+
+use crate::daily_sales::DailySales;
+
+/// A figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value {
+    /// `{"amount": "110.00", "currency": "USD"}`.
+    Money(Money),
+    /// An integer.
+    Count(i64),
+    /// Hundredths, shown as a decimal string: `"1.43"`.
+    Ratio(i64),
+    /// `null`: never 0.
+    Unknown,
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Money(money) => money.serialize(serializer),
+            Self::Count(count) => serializer.serialize_i64(*count),
+            Self::Ratio(hundredths) => {
+                serializer.collect_str(&format_args!("{}.{:02}", hundredths / 100, (hundredths % 100).abs()))
+            }
+            Self::Unknown => serializer.serialize_none(),
+        }
+    }
+}
+
+/// A figure's name and formula.
+pub struct Metric {
+    /// As queries and answers name it.
+    pub name: &'static str,
+    /// In words.
+    pub formula: &'static str,
+    compute: fn(&DailySales) -> Computed,
+}
+
+enum Computed {
+    Minor(i64),
+    Count(i64),
+    /// Minor units over a count.
+    MinorPer(i64, i64),
+    /// A count over a count, in hundredths.
+    RatioOf(i64, i64),
+}
+
+use Computed::{Count, Minor, MinorPer, RatioOf};
+
+fn reversals(sums: &DailySales) -> i64 {
+    sums.reversed_gross_minor - sums.reversed_discount_minor - sums.adjustment_minor
+}
+
+fn net_sales(sums: &DailySales) -> i64 {
+    sums.gross_minor - sums.discount_minor - reversals(sums)
+}
+
+fn total_sales(sums: &DailySales) -> i64 {
+    net_sales(sums) + sums.shipping_minor - sums.shipping_reversed_minor
+        + sums.duty_minor
+        + sums.additional_fee_minor
+        + sums.return_fee_minor
+        + sums.tax_minor
+        + sums.unclassified_minor
+}
+
+macro_rules! metrics {
+    ($($name:ident = $formula:literal: |$sums:ident| $compute:expr;)*) => {
+        /// Every figure, in the order in which they are shown.
+        pub const METRICS: &[Metric] = &[$(Metric {
+            name: stringify!($name),
+            formula: $formula,
+            compute: |$sums| $compute,
+        }),*];
+    };
+}
+
+metrics! {
+    gross_sales = "price × units of goods placed or added, before discounts, tax and reversals":
+        |sums| Minor(sums.gross_minor);
+    discounts = "discounts on those goods, before tax":
+        |sums| Minor(sums.discount_minor);
+    sales_reversals = "goods given back, after discounts, before tax, and what refunds' lines do not explain":
+        |sums| Minor(reversals(sums));
+    net_sales = "gross_sales - discounts - sales_reversals":
+        |sums| Minor(net_sales(sums));
+    shipping = "shipping charged - its discounts - shipping given back, before tax":
+        |sums| Minor(sums.shipping_minor - sums.shipping_reversed_minor);
+    duties = "import duties charged - given back":
+        |sums| Minor(sums.duty_minor);
+    additional_fees = "additional fees charged - given back":
+        |sums| Minor(sums.additional_fee_minor);
+    return_fees = "fees kept for returns":
+        |sums| Minor(sums.return_fee_minor);
+    taxes = "taxes charged - given back, without those on gift cards and tips":
+        |sums| Minor(sums.tax_minor);
+    total_sales = "net_sales + shipping + duties + additional_fees + return_fees + taxes":
+        |sums| Minor(total_sales(sums));
+    orders = "orders whose first sale of goods lies in the period":
+        |sums| Count(sums.orders);
+    average_order_value = "(gross sales - discounts of the orders as they were placed) / orders":
+        |sums| MinorPer(sums.initial_gross_minor - sums.initial_discount_minor, sums.orders);
+    quantity_ordered = "units of goods placed or added":
+        |sums| Count(sums.units_ordered);
+    reversed_quantity = "units of goods given back":
+        |sums| Count(sums.units_reversed);
+    net_items_sold = "quantity_ordered - reversed_quantity":
+        |sums| Count(sums.units_ordered - sums.units_reversed);
+    units_per_order = "units of the orders as they were placed / orders":
+        |sums| RatioOf(sums.initial_units, sums.orders);
+    tips = "tips received - given back; not in sales":
+        |sums| Minor(sums.tip_minor);
+    gift_card_sales = "gift cards sold - given back; not in sales":
+        |sums| Minor(sums.gift_card_minor);
+    gift_card_orders = "orders that sell nothing but gift cards; not in orders":
+        |sums| Count(sums.gift_card_orders);
+    gross_sales_reversals = "goods given back, before their discounts":
+        |sums| Minor(sums.reversed_gross_minor);
+    discount_reversals = "discounts on goods given back":
+        |sums| Minor(sums.reversed_discount_minor);
+    shipping_reversals = "shipping given back":
+        |sums| Minor(sums.shipping_reversed_minor);
+    tax_reversals = "taxes given back":
+        |sums| Minor(sums.tax_reversed_minor);
+    unclassified = "money of a kind that has no name here; in total_sales":
+        |sums| Minor(sums.unclassified_minor);
+}
+
+impl Metric {
+    /// The figure of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        METRICS.iter().find(|metric| metric.name == name)
+    }
+
+    /// The figure from sums. Averages are computed from sums, never averaged.
+    #[must_use]
+    pub fn value(&self, sums: &DailySales, currency: Currency) -> Value {
+        match (self.compute)(sums) {
+            Minor(minor) => Value::Money(Money { minor, currency }),
+            Count(count) => Value::Count(count),
+            MinorPer(_, per) | RatioOf(_, per) if per <= 0 => Value::Unknown,
+            MinorPer(minor, per) => {
+                Value::Money(Money { minor: divide_half_even(i128::from(minor), i128::from(per)), currency })
+            }
+            RatioOf(count, per) => Value::Ratio(divide_half_even(i128::from(count) * 100, i128::from(per))),
+        }
+    }
+
+    /// By how many percent the figure changed, with one digit; `None` where there is nothing to compare with.
+    #[must_use]
+    pub fn change_percent(&self, current: &DailySales, base: &DailySales, currency: Currency) -> Option<String> {
+        let number = |value| match value {
+            Value::Money(money) => Some(money.minor),
+            Value::Count(number) | Value::Ratio(number) => Some(number),
+            Value::Unknown => None,
+        };
+        let (current, base) = (number(self.value(current, currency))?, number(self.value(base, currency))?);
+        if base == 0 {
+            return None;
+        }
+        let change = i128::from(current) - i128::from(base);
+        let tenths = divide_half_even(change * 1000, i128::from(base).abs());
+        let sign = if tenths < 0 { "-" } else { "" };
+        Some(format!("{sign}{}.{}", tenths.unsigned_abs() / 10, tenths.unsigned_abs() % 10))
+    }
+}
+
+/// Which definitions the figures follow.
+#[must_use]
+pub fn definitions_version() -> u32 {
+    DEFINITION
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usd() -> Currency {
+        "USD".parse().unwrap()
+    }
+
+    #[test]
+    fn an_average_is_rounded_half_to_even_and_unknown_without_orders() {
+        let aov = Metric::named("average_order_value").unwrap();
+        let sums = |gross, orders| DailySales { initial_gross_minor: gross, orders, ..Default::default() };
+        let show = |sums: DailySales| serde_json::to_string(&aov.value(&sums, usd())).unwrap();
+        assert_eq!(show(sums(11000, 3)), r#"{"amount":"36.67","currency":"USD"}"#);
+        assert_eq!(show(sums(5, 2)), r#"{"amount":"0.02","currency":"USD"}"#);
+        assert_eq!(show(sums(0, 0)), "null");
+    }
+
+    #[test]
+    fn a_change_is_in_percent_of_the_base_and_none_for_a_base_of_zero() {
+        let metric = Metric::named("gross_sales").unwrap();
+        let of = |minor| DailySales { gross_minor: minor, ..Default::default() };
+        assert_eq!(metric.change_percent(&of(-3100), &of(-1000), usd()).as_deref(), Some("-210.0"));
+        assert_eq!(metric.change_percent(&of(500), &of(0), usd()), None);
+        assert_eq!(metric.change_percent(&of(1005), &of(1000), usd()).as_deref(), Some("0.5"));
+    }
+}
