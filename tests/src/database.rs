@@ -1,0 +1,122 @@
+//! Databases to test on.
+
+use std::{path::PathBuf, sync::OnceLock};
+
+use cli::postgres::PrivatePostgres;
+use event_store::{Database, DatabaseOptions, migrate};
+use sqlx::{Connection, Executor, PgConnection};
+use uuid::Uuid;
+use vault::MasterRing;
+
+/// The password of the ordinary login: the server listens on a socket that only we can reach.
+const OWNER_PASSWORD: &str = "owner";
+
+/// The server that all tests share. The first to come starts it; `bin/test` ends it.
+pub struct Cluster {
+    private: PrivatePostgres,
+}
+
+/// Who a test's database belongs to and is used by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// LOGIN and CREATEROLE, nothing else: as on a hosting platform.
+    Ordinary,
+    /// As in the private Postgres that `ecomdash up` starts.
+    Superuser,
+}
+
+impl Cluster {
+    /// The shared server.
+    pub fn shared() -> &'static Self {
+        static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+        CLUSTER.get_or_init(|| {
+            let folder = std::env::var_os("ECOMDASH_TEST_DATA")
+                .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/test-data")), PathBuf::from);
+            Self { private: PrivatePostgres::open(&folder).expect("a private Postgres for the tests") }
+        })
+    }
+
+    /// A superuser's URL of a database.
+    pub fn superuser_url(&self, database: &str) -> String {
+        self.private.url().replacen("/ecomdash?", &format!("/{database}?"), 1)
+    }
+
+    /// Where its socket is.
+    pub fn socket_dir(&self) -> &std::path::Path {
+        self.private.socket_dir()
+    }
+}
+
+/// A database of a test's own, empty or migrated.
+pub struct TestDatabase {
+    /// Its name.
+    pub name: String,
+    /// As its login.
+    pub url: String,
+    /// As a superuser: for what only an intruder or an administrator could do.
+    pub superuser_url: String,
+    /// The master key that goes with it.
+    pub encryption_keys: String,
+}
+
+impl TestDatabase {
+    /// A migrated database of the ordinary login.
+    pub async fn new() -> Self {
+        let database = Self::empty(Login::Ordinary).await;
+        migrate(&database.url).await.expect("the schema");
+        database
+    }
+
+    /// An empty database.
+    pub async fn empty(login: Login) -> Self {
+        let cluster = Cluster::shared();
+        let name = format!("t{}", Uuid::new_v4().simple());
+        let mut admin = PgConnection::connect(&cluster.superuser_url("postgres")).await.expect("the server");
+        // Tests start at the same moment: the role is made by whoever is first.
+        let role = format!(
+            "DO $$ BEGIN
+                 PERFORM pg_advisory_xact_lock(1);
+                 IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'ecomdash_owner') THEN
+                     CREATE ROLE ecomdash_owner LOGIN CREATEROLE NOSUPERUSER NOBYPASSRLS PASSWORD '{OWNER_PASSWORD}';
+                 END IF;
+             END $$"
+        );
+        admin.execute(role.as_str()).await.expect("the ordinary login");
+        let owner = match login {
+            Login::Ordinary => "ecomdash_owner",
+            Login::Superuser => "ecomdash",
+        };
+        admin.execute(format!("CREATE DATABASE {name} OWNER {owner}").as_str()).await.expect("a database");
+        let superuser_url = cluster.superuser_url(&name);
+        let url = match login {
+            Login::Superuser => superuser_url.clone(),
+            Login::Ordinary => {
+                let (_, rest) = superuser_url.split_once('@').expect("a URL with a login");
+                format!("postgres://ecomdash_owner:{OWNER_PASSWORD}@{rest}")
+            }
+        };
+        Self { name, url, superuser_url, encryption_keys: MasterRing::generate_key().expect("randomness") }
+    }
+
+    /// As the program uses it.
+    pub fn open(&self) -> Database {
+        self.open_with(4)
+    }
+
+    /// As the program uses it, with so many connections.
+    pub fn open_with(&self, max_connections: u32) -> Database {
+        let options =
+            DatabaseOptions { url: self.url.clone(), max_connections, application_name: "ecomdash-tests" };
+        Database::connect_lazy(&options, MasterRing::parse(&self.encryption_keys).expect("a key")).expect("a URL")
+    }
+
+    /// A superuser's connection.
+    pub async fn superuser(&self) -> PgConnection {
+        PgConnection::connect(&self.superuser_url).await.expect("the database")
+    }
+
+    /// A connection of the login, outside of the program's own transactions.
+    pub async fn login(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.expect("the database")
+    }
+}

@@ -1,0 +1,27 @@
+//! What the tests and the benchmarks of the whole share: a real Postgres, databases of their own in it, the real binary.
+//!
+//! Databases belong to an ordinary login with CREATEROLE, as on a hosting platform: a superuser is above row-level
+//! security, and tests that run as one would pass for nothing.
+
+pub mod bodies;
+mod database;
+mod process;
+pub mod random;
+mod shop;
+
+pub use database::{Cluster, Login, TestDatabase};
+pub use process::{Ecomdash, bare_command, binary, free_folder, run};
+pub use shop::{Metrics, SECRET, Shop};
+
+use std::path::PathBuf;
+
+/// Shopify's real bodies, where this checkout has them beside it. Says loudly when it has not.
+pub fn fixtures() -> Option<PathBuf> {
+    let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/shopify/fixtures"));
+    let folder = std::env::var_os("ECOMDASH_FIXTURES").map_or(beside, PathBuf::from);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("WARNING: the folder of real Shopify bodies is absent: this test looked at NOTHING");
+    None
+}

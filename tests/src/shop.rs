@@ -1,0 +1,147 @@
+//! A registered shop with its tokens, as a test talks to it over HTTP.
+
+use std::time::{Duration, Instant};
+
+use api::Role;
+use chrono::{DateTime, Utc};
+use domain::ShopId;
+use event_store::Database;
+use ingest::Registration;
+use reqwest::{Client, Response, StatusCode};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// What the tests' deliveries are signed with.
+pub const SECRET: &str = "the app's secret";
+
+/// A shop.
+pub struct Shop {
+    /// Our id.
+    pub id: ShopId,
+    /// Its permanent domain.
+    pub domain: String,
+    /// A merchant's token.
+    pub token: String,
+    client: Client,
+    url: String,
+}
+
+impl Shop {
+    /// Registers a shop of a name that no other has.
+    pub async fn register(database: &Database, url: &str, timezone: &str, currency: &str) -> Self {
+        let domain = format!("s{}.myshopify.com", Uuid::new_v4().simple());
+        Self::register_as(database, url, &domain, timezone, currency).await
+    }
+
+    /// Registers a shop.
+    pub async fn register_as(database: &Database, url: &str, domain: &str, timezone: &str, currency: &str) -> Self {
+        let registration = Registration {
+            domain: domain.parse().expect("a shop's domain"),
+            shopify_id: None,
+            timezone: timezone.parse().expect("a zone"),
+            currency: currency.parse().expect("a currency"),
+        };
+        let id = ingest::register(database, &registration, Utc::now()).await.expect("registered");
+        let token = api::issue(database, Some(id), Role::Merchant, None).await.expect("a token");
+        let token = token.secret.expose_secret().to_owned();
+        Self { id, domain: domain.to_owned(), token, client: Client::new(), url: url.to_owned() }
+    }
+
+    /// The same shop behind another process.
+    pub fn at(&self, url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            domain: self.domain.clone(),
+            token: self.token.clone(),
+            client: self.client.clone(),
+            id: self.id,
+        }
+    }
+
+    /// Delivers a body, signed.
+    pub async fn deliver(&self, topic: &str, body: &Value) -> StatusCode {
+        self.deliver_at(topic, body, &Uuid::new_v4().to_string(), None).await
+    }
+
+    /// Delivers a body with a webhook id and a time at which it was triggered.
+    pub async fn deliver_at(
+        &self,
+        topic: &str,
+        body: &Value,
+        webhook_id: &str,
+        triggered_at: Option<DateTime<Utc>>,
+    ) -> StatusCode {
+        let answer = self.try_deliver(topic, &body.to_string(), webhook_id, triggered_at).await;
+        answer.expect("the server answers").status()
+    }
+
+    /// Delivers bytes; the answer may stay away.
+    pub async fn try_deliver(
+        &self,
+        topic: &str,
+        body: &str,
+        webhook_id: &str,
+        triggered_at: Option<DateTime<Utc>>,
+    ) -> reqwest::Result<Response> {
+        let mut request = self
+            .client
+            .post(format!("{}/webhooks", self.url))
+            .header("X-Shopify-Topic", topic)
+            .header("X-Shopify-Shop-Domain", &self.domain)
+            .header("X-Shopify-Webhook-Id", webhook_id)
+            .header("X-Shopify-Hmac-Sha256", shopify::signature::sign(body.as_bytes(), SECRET.as_bytes()))
+            .body(body.to_owned());
+        if let Some(at) = triggered_at {
+            request = request.header("X-Shopify-Triggered-At", at.to_rfc3339());
+        }
+        request.send().await
+    }
+
+    /// Asks for a path as the shop's merchant.
+    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let request = self.client.get(format!("{}{path}", self.url)).bearer_auth(&self.token);
+        let answer = request.send().await.expect("the server answers");
+        (answer.status(), answer.json().await.expect("JSON"))
+    }
+
+    /// The figures of a period, once everything that was acknowledged is in them.
+    pub async fn stats(&self, from: &str, to: &str) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let (status, stats) = self.get(&format!("/api/dashboard/stats?from={from}&to={to}")).await;
+            assert_eq!(status, StatusCode::OK, "{stats}");
+            if stats["lag"] == 0 {
+                return stats;
+            }
+            assert!(Instant::now() < deadline, "the lag stays: {stats}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The metrics of a period in minor units and counts, by name; `None` for `null`.
+    pub async fn metrics(&self, from: &str, to: &str) -> Metrics {
+        Metrics(self.stats(from, to).await["metrics"].clone())
+    }
+}
+
+/// A shop's metrics.
+pub struct Metrics(pub Value);
+
+impl Metrics {
+    /// A figure as digits only: `"110.00"` is 11000, a count is itself.
+    pub fn get(&self, name: &str) -> Option<i64> {
+        let value = &self.0[name];
+        match value {
+            Value::Null => None,
+            Value::Number(number) => number.as_i64(),
+            Value::String(text) => text.replace('.', "").parse().ok(),
+            money => money["amount"].as_str().and_then(|text| text.replace('.', "").parse().ok()),
+        }
+    }
+
+    /// Figures that must be there.
+    pub fn all<const N: usize>(&self, names: [&str; N]) -> [i64; N] {
+        names.map(|name| self.get(name).unwrap_or_else(|| panic!("{name} is unknown: {}", self.0)))
+    }
+}
