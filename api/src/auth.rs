@@ -61,7 +61,9 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let mut headers = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let (Some(value), None) = (headers.next(), headers.next()) else { return Err(ApiError::Unauthorized) };
+        let (Some(value), None) = (headers.next(), headers.next()) else {
+            return Err(ApiError::Unauthorized);
+        };
         let value = value.to_str().map_err(|_| ApiError::Unauthorized)?;
         let (scheme, token) = value.split_once(' ').ok_or(ApiError::Unauthorized)?;
         if !scheme.eq_ignore_ascii_case("bearer") || token.len() > 200 {

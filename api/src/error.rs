@@ -69,8 +69,12 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         // Logged here, once, with its causes; the caller sees none of them.
         match &self {
-            Self::Internal(source) => tracing::error!(error = &**source as &dyn Error, "request failed"),
-            Self::Unavailable(Some(source)) => tracing::warn!(error = &**source as &dyn Error, "not available"),
+            Self::Internal(source) => {
+                tracing::error!(error = &**source as &dyn Error, "request failed")
+            }
+            Self::Unavailable(Some(source)) => {
+                tracing::warn!(error = &**source as &dyn Error, "not available")
+            }
             _ => {}
         }
         let (status, slug, title) = self.status();

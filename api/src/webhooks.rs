@@ -69,12 +69,18 @@ async fn accept(app: &App, path: Option<&str>, headers: &HeaderMap, body: Body) 
 /// The body's bytes as received, once its signature is found valid. Nothing is parsed before.
 async fn signed_body(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     let mut signatures = headers.get_all("x-shopify-hmac-sha256").iter();
-    let (Some(header), None) = (signatures.next(), signatures.next()) else { return Err(ApiError::BadSignature) };
+    let (Some(header), None) = (signatures.next(), signatures.next()) else {
+        return Err(ApiError::BadSignature);
+    };
     let header = header.to_str().map_err(|_| ApiError::BadSignature)?;
     let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(ApiError::TooLarge(MAX_BODY_BYTES)),
-        Err(_) => return Err(ApiError::BadRequest("the body ended before it was complete".into())),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return Err(ApiError::TooLarge(MAX_BODY_BYTES));
+        }
+        Err(_) => {
+            return Err(ApiError::BadRequest("the body ended before it was complete".into()));
+        }
     };
     let secrets = app.secrets.iter().map(|secret| secret.expose_secret().as_bytes());
     if signature::is_valid(&body, header, secrets) { Ok(body) } else { Err(ApiError::BadSignature) }
@@ -89,9 +95,7 @@ fn topic_of(header: Option<&str>, path: Option<&str>) -> (String, Option<String>
             (header.to_owned(), Some(format!("the path says {path}")))
         }
         (Some(header), _) => (header.to_owned(), None),
-        (None, Some(path)) => {
-            (from_path(path), Some("no topic header: the topic is the path's".to_owned()))
-        }
+        (None, Some(path)) => (from_path(path), Some("no topic header: the topic is the path's".to_owned())),
         (None, None) => (String::new(), Some("no topic header".to_owned())),
     }
 }
@@ -106,11 +110,25 @@ fn from_path(path: &str) -> String {
         _ => {}
     }
     let resources = [
-        "app_purchases_one_time", "app_subscriptions", "bulk_operations", "collection_listings", "draft_orders",
-        "fulfillment_events", "fulfillment_orders", "inventory_items", "inventory_levels", "order_transactions",
-        "payment_terms", "product_listings", "selling_plan_groups", "subscription_contracts", "tender_transactions",
+        "app_purchases_one_time",
+        "app_subscriptions",
+        "bulk_operations",
+        "collection_listings",
+        "draft_orders",
+        "fulfillment_events",
+        "fulfillment_orders",
+        "inventory_items",
+        "inventory_levels",
+        "order_transactions",
+        "payment_terms",
+        "product_listings",
+        "selling_plan_groups",
+        "subscription_contracts",
+        "tender_transactions",
     ];
-    let known = resources.iter().find_map(|resource| path.strip_prefix(resource)?.strip_prefix('_').map(|rest| (*resource, rest)));
+    let known = resources
+        .iter()
+        .find_map(|resource| path.strip_prefix(resource)?.strip_prefix('_').map(|rest| (*resource, rest)));
     match known.or_else(|| path.split_once('_')) {
         Some((resource, action)) => format!("{resource}/{action}"),
         None => path.to_owned(),

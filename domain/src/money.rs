@@ -19,9 +19,6 @@ pub enum MoneyError {
     /// Not three to eight letters or digits.
     #[error("`{0}` is not a currency code")]
     NotACurrency(String),
-    /// Two currencies in one sum.
-    #[error("{0} and {1} cannot be added")]
-    Mixed(Currency, Currency),
 }
 
 /// A currency code: ISO 4217, or whatever else Shopify names (legacy and digital ones exist).
@@ -39,9 +36,7 @@ impl Currency {
     /// Digits after the point: 2 for USD, 0 for JPY, 3 for KWD, 2 for codes that ISO 4217 does not know.
     #[must_use]
     pub fn exponent(&self) -> u32 {
-        iso_currency::Currency::from_code(self.code())
-            .and_then(iso_currency::Currency::exponent)
-            .map_or(2, u32::from)
+        iso_currency::Currency::from_code(self.code()).and_then(iso_currency::Currency::exponent).map_or(2, u32::from)
     }
 }
 
@@ -106,18 +101,6 @@ impl Money {
             return Err(MoneyError::OutOfRange);
         }
         Ok(Self { minor, currency })
-    }
-
-    /// The sum of two amounts of one currency.
-    ///
-    /// # Errors
-    /// [`MoneyError::Mixed`] for two currencies, [`MoneyError::OutOfRange`] beyond `i64`.
-    pub fn add(self, other: Self) -> Result<Self, MoneyError> {
-        if self.currency != other.currency {
-            return Err(MoneyError::Mixed(self.currency, other.currency));
-        }
-        let minor = self.minor.checked_add(other.minor).ok_or(MoneyError::OutOfRange)?;
-        Ok(Self { minor, ..self })
     }
 }
 

@@ -38,7 +38,9 @@ pub struct Claim {
 
 /// Claims a shop's work, unless another worker holds it or nothing is due any more.
 pub async fn claim(database: &Database, candidate: &Candidate) -> Result<Option<Claim>, StoreError> {
-    let Some(mut tx) = lock(database, candidate.shop, &candidate.kind).await? else { return Ok(None) };
+    let Some(mut tx) = lock(database, candidate.shop, &candidate.kind).await? else {
+        return Ok(None);
+    };
     // Before the work itself is read: what commits later leaves a row of its own behind.
     let seen = sqlx::query_scalar!(
         "SELECT id FROM work_queue WHERE shop_id = $1 AND kind = $2 AND due_at <= clock_timestamp() LIMIT 10000",

@@ -68,7 +68,9 @@ pub async fn fold_page(
     page: &[StoredEvent],
     into: &mut [Target],
 ) -> Result<Folded, StoreError> {
-    let Some(first) = page.first() else { return Ok(Folded::default()) };
+    let Some(first) = page.first() else {
+        return Ok(Folded::default());
+    };
     load_missing(tx, cache, page, first.position - 1).await?;
     let shop = tx.shop();
     let mut folded = Folded::default();

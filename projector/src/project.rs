@@ -208,4 +208,3 @@ pub async fn stale_projections(tx: &mut ShopTx) -> Result<Vec<&'static str>, Sto
     }
     Ok(stale)
 }
-

@@ -151,7 +151,9 @@ async fn fold_step(
     limit: i64,
 ) -> Result<(), StoreError> {
     let page = tx.events_after(checkpoint.position, limit).await?;
-    let Some(last) = page.last().map(|event| event.position) else { return Ok(()) };
+    let Some(last) = page.last().map(|event| event.position) else {
+        return Ok(());
+    };
     let target = Target::new(&checkpoint.projection, checkpoint.generation);
     let mut into = [target.ok_or(StoreError::Database(sqlx::Error::RowNotFound))?];
     fold_page(tx, cache, &page, &mut into).await?;
@@ -214,7 +216,9 @@ async fn switch(
 
 async fn compare(tx: &mut ShopTx, live: &Checkpoint, new: &Checkpoint) -> Result<Comparison, StoreError> {
     let shop = tx.shop();
-    let Some(model) = projection(&new.projection) else { return Ok(Comparison::default()) };
+    let Some(model) = projection(&new.projection) else {
+        return Ok(Comparison::default());
+    };
     let position = live.position.min(new.position);
     let before = model.sums(&mut *tx, shop, live.generation.number, position).await?;
     let after = model.sums(&mut *tx, shop, new.generation.number, position).await?;
@@ -264,7 +268,9 @@ async fn restate(
 
 /// Old generations go in batches: nothing reads them any more.
 async fn delete_others(database: &Database, shop: ShopId, name: &str, keep: i32) -> Result<(), StoreError> {
-    let Some(model) = projection(name) else { return Ok(()) };
+    let Some(model) = projection(name) else {
+        return Ok(());
+    };
     loop {
         let mut tx = hold(database, shop).await?;
         let deleted = model.delete(&mut tx, shop, keep, DELETE_STEP).await?;

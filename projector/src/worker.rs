@@ -93,7 +93,9 @@ impl Worker {
                 }
                 continue;
             }
-            let Some(mut claim) = claim(&self.database, &candidate).await? else { continue };
+            let Some(mut claim) = claim(&self.database, &candidate).await? else {
+                continue;
+            };
             match candidate.kind.as_str() {
                 INGEST => self.ingest(claim, &candidate).await?,
                 PROJECT => match project(&mut claim, cache).await {
@@ -128,7 +130,9 @@ impl Worker {
                 }
                 return Ok(());
             }
-            Err(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_))) => return Err(error),
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_))) => {
+                return Err(error);
+            }
             Err(error @ StoreError::Newer { .. }) => {
                 drop(claim);
                 return self.put_off(candidate, 5.0, &error).await;
@@ -143,7 +147,9 @@ impl Worker {
     /// Finds the delivery of a batch that cannot be stored: it is put off, the others are not held up.
     async fn ingest_one_by_one(&self, candidate: &Candidate, entry: &DirectoryEntry) -> Result<(), StoreError> {
         for _ in 0..ingest::BATCH {
-            let Some(mut tx) = lock(&self.database, candidate.shop, INGEST).await? else { return Ok(()) };
+            let Some(mut tx) = lock(&self.database, candidate.shop, INGEST).await? else {
+                return Ok(());
+            };
             match ingest::ingest(&mut tx, entry, 1).await {
                 Ok(ingested) => {
                     tx.commit().await?;
@@ -157,7 +163,9 @@ impl Worker {
                 }
                 Err(error) => {
                     drop(tx);
-                    let Some(mut tx) = lock(&self.database, candidate.shop, INGEST).await? else { return Ok(()) };
+                    let Some(mut tx) = lock(&self.database, candidate.shop, INGEST).await? else {
+                        return Ok(());
+                    };
                     ingest::put_off_first(&mut tx, &error).await?;
                     tx.commit().await?;
                 }
@@ -199,7 +207,9 @@ impl Worker {
 
     /// Rebuilds what stands in another zone than the shop. `false`: another worker is at it.
     async fn rebuild_stale(&self, candidate: &Candidate) -> Result<bool, StoreError> {
-        let Some(mut claim) = claim(&self.database, candidate).await? else { return Ok(false) };
+        let Some(mut claim) = claim(&self.database, candidate).await? else {
+            return Ok(false);
+        };
         let stale = stale_projections(&mut claim.tx).await?;
         // Left in the queue until all is done: whoever finds the row after a crash goes on.
         claim.settle(if stale.is_empty() { None } else { Some(10.0) }).await?;

@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, ops::AddAssign};
 
 use chrono::{DateTime, NaiveDate, Utc};
-use domain::{
-    Currency, ShopId,
-    ledger::LineType,
-};
+use domain::{Currency, ShopId, ledger::LineType};
 use sqlx::PgConnection;
 
 use crate::{Generation, sale_fact::SaleFact};
@@ -96,7 +93,8 @@ pub fn fold(delta: &mut Delta, fact: &SaleFact) {
 fn sums_of(fact: &SaleFact) -> DailySales {
     let amounts = &fact.amounts;
     let row = &fact.row;
-    let mut sums = DailySales { orders: amounts.orders, gift_card_orders: amounts.gift_card_orders, ..Default::default() };
+    let mut sums =
+        DailySales { orders: amounts.orders, gift_card_orders: amounts.gift_card_orders, ..Default::default() };
     match row.line_type {
         LineType::Product if row.is_reversal => {
             sums.reversed_gross_minor = -amounts.gross_minor;
@@ -141,11 +139,7 @@ macro_rules! column {
 ///
 /// # Errors
 /// Whatever the database answers.
-pub async fn write(
-    connection: &mut PgConnection,
-    generation: &Generation,
-    delta: &Delta,
-) -> Result<(), sqlx::Error> {
+pub async fn write(connection: &mut PgConnection, generation: &Generation, delta: &Delta) -> Result<(), sqlx::Error> {
     if delta.is_empty() {
         return Ok(());
     }
@@ -285,7 +279,9 @@ pub async fn between_instants(
     currency: Currency,
 ) -> Result<Vec<DailySales>, sqlx::Error> {
     let mut parts = vec![DailySales::default(); bounds.len().saturating_sub(1)];
-    let (Some(first), Some(last)) = (bounds.first(), bounds.last()) else { return Ok(parts) };
+    let (Some(first), Some(last)) = (bounds.first(), bounds.last()) else {
+        return Ok(parts);
+    };
     let rows = sqlx::query!(
         r#"SELECT width_bucket(f.occurred_at, $3::timestamptz[]) AS "part!",
                   COALESCE(sum(f.orders), 0)::bigint AS "orders!",

@@ -89,8 +89,7 @@ impl Projection for OrderList {
     ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
         Box::pin(async move {
             let rows = std::mem::take(&mut self.rows);
-            let gone: Vec<i64> =
-                rows.iter().filter(|(_, row)| row.is_none()).map(|(id, _)| id.to_sql()).collect();
+            let gone: Vec<i64> = rows.iter().filter(|(_, row)| row.is_none()).map(|(id, _)| id.to_sql()).collect();
             let rows: Vec<OrderRow> = rows.into_values().flatten().collect();
             if !gone.is_empty() {
                 sqlx::query!(
@@ -143,11 +142,7 @@ impl Projection for OrderList {
     }
 }
 
-async fn upsert(
-    connection: &mut PgConnection,
-    generation: &Generation,
-    rows: &[OrderRow],
-) -> Result<(), sqlx::Error> {
+async fn upsert(connection: &mut PgConnection, generation: &Generation, rows: &[OrderRow]) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "INSERT INTO order_list (shop_id, generation, order_id, name, placed_at, currency, total_price_minor,
                                  net_sales_minor, financial_status, fulfillment_status, cancelled_at, test,

@@ -30,8 +30,10 @@ impl Cluster {
     pub fn shared() -> &'static Self {
         static CLUSTER: OnceLock<Cluster> = OnceLock::new();
         CLUSTER.get_or_init(|| {
-            let folder = std::env::var_os("ECOMDASH_TEST_DATA")
-                .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/test-data")), PathBuf::from);
+            let folder = std::env::var_os("ECOMDASH_TEST_DATA").map_or_else(
+                || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/test-data")),
+                PathBuf::from,
+            );
             Self { private: PrivatePostgres::open(&folder).expect("a private Postgres for the tests") }
         })
     }
@@ -105,8 +107,7 @@ impl TestDatabase {
 
     /// As the program uses it, with so many connections.
     pub fn open_with(&self, max_connections: u32) -> Database {
-        let options =
-            DatabaseOptions { url: self.url.clone(), max_connections, application_name: "ecomdash-tests" };
+        let options = DatabaseOptions { url: self.url.clone(), max_connections, application_name: "ecomdash-tests" };
         Database::connect_lazy(&options, MasterRing::parse(&self.encryption_keys).expect("a key")).expect("a URL")
     }
 

@@ -75,7 +75,11 @@ fn one_order(rng: &mut StdRng, id: u64, placed: DateTime<Utc>, made: &mut Made) 
         // Half of the time within the same second: equal `updated_at` is what Shopify does.
         let tie = rng.random_bool(0.5);
         made.ties += usize::from(tie);
-        at += if tie { Duration::milliseconds(rng.random_range(1..300)) } else { Duration::minutes(rng.random_range(1..9000)) };
+        at += if tie {
+            Duration::milliseconds(rng.random_range(1..300))
+        } else {
+            Duration::minutes(rng.random_range(1..9000))
+        };
         if !tie {
             body = body.updated(&text(at));
         }
@@ -143,13 +147,20 @@ fn placed_order(rng: &mut StdRng, id: u64, placed: DateTime<Utc>) -> Order {
     if rng.random_bool(0.7) { order.shipping(id * 10, &money(rng.random_range(0..1500))) } else { order }
 }
 
-fn random_refund(rng: &mut StdRng, order_id: u64, number: u64, body: &Order, at: DateTime<Utc>) -> crate::bodies::Refund {
+fn random_refund(
+    rng: &mut StdRng,
+    order_id: u64,
+    number: u64,
+    body: &Order,
+    at: DateTime<Utc>,
+) -> crate::bodies::Refund {
     let mut made = refund(order_id * 100 + number, order_id, &text(at));
     let lines = body.0["line_items"].as_array().unwrap();
     if rng.random_bool(0.8) {
         let line = &lines[rng.random_range(0..lines.len())];
         let restock = ["return", "no_restock", "cancel"][rng.random_range(0..3_usize)];
-        let (subtotal, tax) = if restock == "cancel" { (0, 0) } else { (rng.random_range(0..4000), rng.random_range(0..400)) };
+        let (subtotal, tax) =
+            if restock == "cancel" { (0, 0) } else { (rng.random_range(0..4000), rng.random_range(0..400)) };
         made = made.line(line["id"].as_u64().unwrap(), 1, &money(subtotal), &money(tax), restock);
     }
     if rng.random_bool(0.3) && !body.0["shipping_lines"].as_array().unwrap().is_empty() {
@@ -199,7 +210,9 @@ pub fn storm(rng: &mut StdRng, history: &[Delivery], made: &mut Made) -> Vec<Del
     let mut created = std::collections::HashSet::new();
     for delivery in &storm {
         match delivery.topic {
-            "refunds/create" if !created.contains(&delivery.body["order_id"].as_u64()) => made.refunds_before_create += 1,
+            "refunds/create" if !created.contains(&delivery.body["order_id"].as_u64()) => {
+                made.refunds_before_create += 1
+            }
             "orders/delete" if !created.contains(&delivery.body["id"].as_u64()) => made.deletions_before_create += 1,
             "refunds/create" | "orders/delete" | "orders/edited" => {}
             _ => {

@@ -49,8 +49,7 @@ fn deliveries() -> Vec<(&'static str, Value)> {
         .updated("2026-11-04T14:00:00Z")
         .with("cancelled_at", json!("2026-11-04T14:00:00Z"))
         .with("financial_status", json!("voided"));
-    let o3_returned =
-        o3.clone().updated("2026-11-04T15:00:01Z").refunded(&r2).refunded(&r4).with("returns", fee);
+    let o3_returned = o3.clone().updated("2026-11-04T15:00:01Z").refunded(&r2).refunded(&r4).with("returns", fee);
 
     vec![
         ("orders/create", o1.0.clone()),
@@ -74,8 +73,17 @@ fn deliveries() -> Vec<(&'static str, Value)> {
 }
 
 const FIGURES: [&str; 11] = [
-    "gross_sales", "discounts", "sales_reversals", "net_sales", "shipping", "return_fees", "taxes", "total_sales",
-    "orders", "quantity_ordered", "reversed_quantity",
+    "gross_sales",
+    "discounts",
+    "sales_reversals",
+    "net_sales",
+    "shipping",
+    "return_fees",
+    "taxes",
+    "total_sales",
+    "orders",
+    "quantity_ordered",
+    "reversed_quantity",
 ];
 
 /// gross, discounts, reversals, net, shipping, return fees, taxes, total, orders, ordered, reversed; and the average.
@@ -146,6 +154,7 @@ async fn assert_series(shop: &Shop) {
 
     let (_, months) =
         shop.get("/api/dashboard/series?metric=net_sales&granularity=month&from=2026-10-01&to=2026-11-30").await;
-    let months: Vec<_> = months["points"].as_array().unwrap().iter().map(|month| month["value"]["amount"].clone()).collect();
+    let months: Vec<_> =
+        months["points"].as_array().unwrap().iter().map(|month| month["value"]["amount"].clone()).collect();
     assert_eq!(months, [json!("120.00"), json!("69.00")]);
 }

@@ -21,7 +21,9 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     };
     match tokio::time::timeout(Duration::from_secs(3), check).await {
         Ok(Ok(true)) => Ok(Json(json!({ "status": "ready" }))),
-        Ok(Ok(false)) => Err(ApiError::Unavailable(Some("the schema is behind this build: run `ecomdash migrate`".into()))),
+        Ok(Ok(false)) => {
+            Err(ApiError::Unavailable(Some("the schema is behind this build: run `ecomdash migrate`".into())))
+        }
         Ok(Err(error)) => Err(ApiError::Unavailable(Some(Box::new(error)))),
         Err(_) => Err(ApiError::Timeout),
     }

@@ -43,7 +43,8 @@ pub async fn shop(
     let entry = ingest::find(&mut fleet, &domain).await?;
     fleet.commit().await?;
     // Another's shop and an unknown one look the same.
-    let entry = entry.filter(|entry| caller.role == Role::Operator || caller.shop == Some(entry.shop)).ok_or(UNKNOWN)?;
+    let entry =
+        entry.filter(|entry| caller.role == Role::Operator || caller.shop == Some(entry.shop)).ok_or(UNKNOWN)?;
 
     let mut figures = Figures::open(&app, CurrentShop { id: entry.shop }, "sales").await?;
     let shop: Shop = figures.tx.load(Shop::ID).await?;

@@ -68,7 +68,8 @@ pub async fn stats(
     let (compared, base) = earlier(&mut figures, period, today).await?;
 
     let currency = figures.currency;
-    let metrics = |sums: &DailySales| METRICS.iter().map(|metric| (metric.name, metric.value(sums, currency))).collect();
+    let metrics =
+        |sums: &DailySales| METRICS.iter().map(|metric| (metric.name, metric.value(sums, currency))).collect();
     let change = METRICS.iter().map(|metric| (metric.name, metric.change_percent(&sums, &base, currency))).collect();
     let timezone = figures.timezone.name();
     let partial = (period.from..=period.to).contains(&today);

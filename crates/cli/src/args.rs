@@ -188,7 +188,8 @@ fn parse_ttl(text: &str) -> Result<Duration, String> {
         'd' => 86_400,
         _ => return Err(fault()),
     };
-    let total = number.checked_mul(seconds).filter(|total| (1..=100 * 366 * 86_400).contains(total)).ok_or_else(fault)?;
+    let total =
+        number.checked_mul(seconds).filter(|total| (1..=100 * 366 * 86_400).contains(total)).ok_or_else(fault)?;
     Ok(Duration::seconds(total))
 }
 

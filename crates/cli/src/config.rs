@@ -87,12 +87,19 @@ fn made_once(folder: &Path, name: &str) -> anyhow::Result<SecretString> {
         let key = MasterRing::generate_key()?;
         // Written aside and linked into place: two processes that start together agree on one.
         let aside = folder.join(format!(".{name}.{}", std::process::id()));
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside).with_context(cannot)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&aside)
+            .with_context(cannot)?;
         file.write_all(key.as_bytes()).with_context(cannot)?;
         file.sync_all().with_context(cannot)?;
         match fs::hard_link(&aside, &path) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error).with_context(cannot),
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error).with_context(cannot);
+            }
             _ => fs::remove_file(&aside).with_context(cannot)?,
         }
     }

@@ -7,9 +7,11 @@ use tracing_subscriber::{EnvFilter, fmt};
 /// Starts logging. Called once.
 pub fn start(level: &str, json: bool) {
     // sqlx logs statements, hyper logs bytes: neither says anything that our own lines do not.
-    let filter = EnvFilter::try_new(format!("warn,ecomdash={level},ecomdash_cli={level},ecomdash_api={level},\
-        ecomdash_projector={level},ecomdash_ingest={level},ecomdash_event_store={level}"))
-        .unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(format!(
+        "warn,ecomdash={level},ecomdash_cli={level},ecomdash_api={level},\
+        ecomdash_projector={level},ecomdash_ingest={level},ecomdash_event_store={level}"
+    ))
+    .unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     if json {
         builder.json().flatten_event(true).with_current_span(true).with_span_list(false).init();

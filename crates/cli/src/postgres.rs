@@ -27,11 +27,8 @@ const PROGRAMS: [&str; 3] = ["initdb", "postgres", "pg_ctl"];
 const OLDEST: u32 = 15;
 const SOCKET: &str = ".s.PGSQL.5432";
 /// Where packages put every version's folder, and how its name begins.
-const INSTALLED: [(&str, &str); 3] = [
-    ("/usr/lib/postgresql", ""),
-    ("/opt/homebrew/opt", "postgresql@"),
-    ("/usr/local/opt", "postgresql@"),
-];
+const INSTALLED: [(&str, &str); 3] =
+    [("/usr/lib/postgresql", ""), ("/opt/homebrew/opt", "postgresql@"), ("/usr/local/opt", "postgresql@")];
 /// Longest wait for another process that makes or starts the cluster.
 const LOCK_WAIT: Duration = Duration::from_secs(120);
 /// Longest wait for it on the way out; after that the server is left to the next one.
@@ -120,16 +117,7 @@ impl PrivatePostgres {
         let _ = users.unlock();
         users.lock_shared().map_err(at(data))?;
 
-        let postgres = Self {
-            data: data.clone(),
-            home,
-            programs,
-            account,
-            socket_dir,
-            password,
-            url,
-            users,
-        };
+        let postgres = Self { data: data.clone(), home, programs, account, socket_dir, password, url, users };
         let ready = postgres.make_and_start(alone);
         drop(start); // before `postgres`, which wants this lock if it has to leave
         ready.map(|()| postgres)
@@ -195,24 +183,17 @@ impl PrivatePostgres {
         let traces = socket.exists() || cluster.join("postmaster.pid").exists();
         if traces && UnixStream::connect(&socket).is_err() {
             let mut forget = self.command("sh");
-            forget
-                .current_dir(&cluster)
-                .args(["-c", FORGET, "sh"])
-                .arg(&socket);
+            forget.current_dir(&cluster).args(["-c", FORGET, "sh"]).arg(&socket);
             self.run("clear the traces of a killed PostgreSQL", forget, "")?;
         }
         loop {
             let mut start = self.command("pg_ctl");
             start.args("start -s -w -t 60 -D cluster -l postgres.log -o".split(' '));
-            start.arg(format!(
-                "-c listen_addresses='' -p 5432 -k {}",
-                self.socket_dir.display()
-            ));
+            start.arg(format!("-c listen_addresses='' -p 5432 -k {}", self.socket_dir.display()));
             match self.run("start PostgreSQL", start, "") {
                 Ok(()) => break,
                 // Backends of a killed server end by themselves, as soon as they notice.
-                Err(e)
-                    if e.to_string().contains("is still in use") && Instant::now() < deadline => {}
+                Err(e) if e.to_string().contains("is still in use") && Instant::now() < deadline => {}
                 Err(e) => return Err(e),
             }
             sleep(PAUSE);
@@ -223,8 +204,7 @@ impl PrivatePostgres {
 
     fn stop(&self, mode: &str, seconds: &str) -> Result<()> {
         let mut stop = self.command("pg_ctl");
-        stop.args("stop -s -w -D cluster".split(' '))
-            .args(["-m", mode, "-t", seconds]);
+        stop.args("stop -s -w -D cluster".split(' ')).args(["-m", mode, "-t", seconds]);
         self.run("stop PostgreSQL", stop, "")
     }
 
@@ -241,10 +221,7 @@ impl PrivatePostgres {
         if there.is_dir() && there.uid() == owner && there.mode() & 0o77 == 0 {
             return Ok(());
         }
-        Err(unusable(
-            dir,
-            "is not a private folder of the server's user; remove it",
-        ))
+        Err(unusable(dir, "is not a private folder of the server's user; remove it"))
     }
 
     fn command(&self, program: &str) -> Command {
@@ -252,10 +229,7 @@ impl PrivatePostgres {
     }
 
     fn run(&self, what: &'static str, mut command: Command, input: &str) -> Result<()> {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let output = command.spawn().and_then(|mut child| {
             let stdin = child.stdin.take();
             let _ = stdin.map(|mut stdin| stdin.write_all(input.as_bytes()));
@@ -263,10 +237,7 @@ impl PrivatePostgres {
         });
         let output = output.map_err(|error| {
             let program = Path::new(command.get_program()).display();
-            unusable(
-                &self.home,
-                format!("could not run {program} there: {error}"),
-            )
+            unusable(&self.home, format!("could not run {program} there: {error}"))
         })?;
         if output.status.success() {
             return Ok(());
@@ -358,8 +329,7 @@ fn serves(id: i32, cluster: &Path) -> bool {
         (Ok(cwd), Ok(cluster)) => (cwd.dev(), cwd.ino()) == (cluster.dev(), cluster.ino()),
         (Err(e), _) if e.kind() == ErrorKind::NotFound => false, // a zombie
         // Root without the right to trace has to go by the name.
-        _ => fs::read_to_string(format!("/proc/{id}/comm"))
-            .is_ok_and(|name| name.trim() == "postgres"),
+        _ => fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name.trim() == "postgres"),
     }
 }
 
@@ -371,9 +341,7 @@ fn place(data: &Path) -> Result<(PathBuf, Option<Account>)> {
     let home = match fs::read(&pointer) {
         Ok(path) => OsString::from_vec(path.trim_ascii_end().to_vec()).into(),
         Err(e) if e.kind() != ErrorKind::NotFound => return Err(at(&pointer)(e)),
-        Err(_)
-            if me.is_root() && !usual.exists() && !data.ancestors().skip(1).all(is_searchable) =>
-        {
+        Err(_) if me.is_root() && !usual.exists() && !data.ancestors().skip(1).all(is_searchable) => {
             let home = PathBuf::from(format!("{SYSTEM_HOME}/{:016x}", hash(data)));
             write_private(&pointer, home.as_os_str().as_bytes())?;
             home
@@ -390,20 +358,14 @@ fn place(data: &Path) -> Result<(PathBuf, Option<Account>)> {
     let owner = home.symlink_metadata().map_err(at(&home))?;
     let account = match owner.uid() {
         user if !owner.is_dir() || !(me.is_root() || user == me.as_raw()) => {
-            return Err(unusable(
-                &home,
-                format!("is not our folder but that of user {user}"),
-            ));
+            return Err(unusable(&home, format!("is not our folder but that of user {user}")));
         }
         _ if !me.is_root() => return Ok((home, None)),
         0 => account("postgres").or_else(|| account("nobody")),
         user => Some((user, owner.gid())),
     };
     let Some((user, group)) = account else {
-        return Err(unusable(
-            &home,
-            "needs a user `postgres` or `nobody` to own it",
-        ));
+        return Err(unusable(&home, "needs a user `postgres` or `nobody` to own it"));
     };
     lchown(&home, Some(user), Some(group)).map_err(at(&home))?;
     Ok((home, account))
@@ -418,33 +380,19 @@ fn find_programs(cluster: &Path, account: Option<Account>) -> Result<PathBuf> {
     let made_by = fs::read_to_string(cluster.join("PG_VERSION")).unwrap_or_default();
     let made_by = made_by.trim().parse::<u32>().ok();
     if cluster.exists() && made_by.is_none() {
-        return Err(unusable(
-            cluster,
-            "has no PG_VERSION: not a PostgreSQL cluster",
-        ));
+        return Err(unusable(cluster, "has no PG_VERSION: not a PostgreSQL cluster"));
     }
     let fits = |folder: &PathBuf| {
-        let output = command(folder, "postgres", Path::new("/"), account)
-            .arg("--version")
-            .output();
+        let output = command(folder, "postgres", Path::new("/"), account).arg("--version").output();
         let text = output.map(|output| output.stdout).unwrap_or_default();
         let text = String::from_utf8_lossy(&text); // postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)
-        let version = text
-            .split([' ', '.'])
-            .find_map(|part| part.parse::<u32>().ok());
+        let version = text.split([' ', '.']).find_map(|part| part.parse::<u32>().ok());
         version.is_some_and(|it| it >= OLDEST && made_by.is_none_or(|made_by| it == made_by))
     };
     let mut folders = folders();
-    folders.retain(|folder| {
-        PROGRAMS
-            .iter()
-            .all(|program| folder.join(program).is_file())
-    });
+    folders.retain(|folder| PROGRAMS.iter().all(|program| folder.join(program).is_file()));
     folders.into_iter().find(fits).ok_or_else(|| match made_by {
-        Some(it) => unusable(
-            cluster,
-            format!("needs PostgreSQL {it}, which is not installed"),
-        ),
+        Some(it) => unusable(cluster, format!("needs PostgreSQL {it}, which is not installed")),
         None => PostgresError::NotInstalled,
     })
 }
@@ -454,17 +402,12 @@ fn folders() -> Vec<PathBuf> {
     for (above, prefix) in INSTALLED {
         for entry in fs::read_dir(above).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let version = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(prefix)?.parse::<u32>().ok());
+            let version = name.to_str().and_then(|name| name.strip_prefix(prefix)?.parse::<u32>().ok());
             installed.extend(version.map(|version| (Reverse(version), entry.path().join("bin"))));
         }
     }
     installed.sort();
-    let mut folders: Vec<PathBuf> = env::var_os("ECOMDASH_PG_BIN")
-        .map(PathBuf::from)
-        .into_iter()
-        .collect();
+    let mut folders: Vec<PathBuf> = env::var_os("ECOMDASH_PG_BIN").map(PathBuf::from).into_iter().collect();
     for folder in env::split_paths(&env::var_os("PATH").unwrap_or_default()) {
         // `initdb` may be a link without the rest beside it: its true folder comes first.
         let initdb = fs::canonicalize(folder.join("initdb")).unwrap_or_default();
@@ -497,9 +440,7 @@ fn password(data: &Path, cluster_exists: bool) -> Result<String> {
         Err(e) if e.kind() == ErrorKind::NotFound && !cluster_exists => {
             let mut random = [0; 32];
             let source = File::open("/dev/urandom");
-            source
-                .and_then(|mut file| file.read_exact(&mut random))
-                .map_err(at(&path))?;
+            source.and_then(|mut file| file.read_exact(&mut random)).map_err(at(&path))?;
             let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
             write_private(&path, password.as_bytes())?;
             Ok(password)
@@ -552,9 +493,7 @@ fn lock(data: &Path, wait: Duration) -> Result<File> {
 /// FNV-1a: the same in every build, unlike the standard library's.
 fn hash(path: &Path) -> u64 {
     let bytes = path.as_os_str().as_bytes().iter();
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> PostgresError {

@@ -48,7 +48,8 @@ impl Session {
             _ if session.private.is_some() => session.migrate(environment).await?,
             Schema::Migrate => session.migrate(environment).await?,
             Schema::Require => {
-                let mut connection = session.database.pool().acquire().await.context("the database cannot be reached")?;
+                let mut connection =
+                    session.database.pool().acquire().await.context("the database cannot be reached")?;
                 if !schema_is_current(&mut connection).await? {
                     bail!("the database's schema is behind this build: run `ecomdash migrate`");
                 }

@@ -154,12 +154,7 @@ impl ShopTx {
     }
 
     /// Keys, events, head and the work that they make, in one statement.
-    async fn append(
-        &mut self,
-        rows: &Rows,
-        head: &Head,
-        keys: Vec<(Subject, Vec<u8>)>,
-    ) -> Result<(), StoreError> {
+    async fn append(&mut self, rows: &Rows, head: &Head, keys: Vec<(Subject, Vec<u8>)>) -> Result<(), StoreError> {
         let shop = self.shop();
         let (subjects, wrapped): (Vec<String>, Vec<Vec<u8>>) =
             keys.into_iter().map(|(subject, wrapped)| (subject.to_string(), wrapped)).unzip();

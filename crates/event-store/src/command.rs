@@ -6,7 +6,10 @@ use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
 use domain::{Command, PersonalFields, command::Dispatch, personal::Visit};
 use futures::FutureExt;
 
-use crate::{Metadata, StoreError, read::{Decode, decode}};
+use crate::{
+    Metadata, StoreError,
+    read::{Decode, decode},
+};
 
 /// Which history: the aggregate's type and its id within the shop.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -117,11 +120,17 @@ where
             .expect("a decision never waits")
             .map_err(|refusal| StoreError::Refused(Box::new(refusal)))?;
         let events = tokio::task::coop::unconstrained(sink.collect()).now_or_never().expect("only takes a vector out");
-        events.iter().map(|event| {
-            let payload = serde_json::to_string(event)
-                .map_err(|source| StoreError::Unreadable { event_type: event.event_type(), position: 0, source })?;
-            Ok(Decided { event_type: event.event_type(), event_version: event.event_version(), payload })
-        }).collect()
+        events
+            .iter()
+            .map(|event| {
+                let payload = serde_json::to_string(event).map_err(|source| StoreError::Unreadable {
+                    event_type: event.event_type(),
+                    position: 0,
+                    source,
+                })?;
+                Ok(Decided { event_type: event.event_type(), event_version: event.event_version(), payload })
+            })
+            .collect()
     }
 }
 

@@ -63,7 +63,9 @@ impl From<sqlx::Error> for StoreError {
         if is_unavailable(&error) {
             return Self::Unavailable(error);
         }
-        let Some(refusal) = error.as_database_error() else { return Self::Database(error) };
+        let Some(refusal) = error.as_database_error() else {
+            return Self::Database(error);
+        };
         match (refusal.code().as_deref(), refusal.constraint()) {
             // 40001 serialization failure, 40P01 deadlock
             (Some("40001" | "40P01"), _) => Self::Conflict(error),

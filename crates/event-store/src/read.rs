@@ -65,17 +65,15 @@ impl StoredEvent {
 ///
 /// # Errors
 /// [`StoreError::Newer`] for what this build does not know, [`StoreError::Unreadable`] for what it should.
-pub fn decode<E: Decode>(
-    event_type: &str,
-    event_version: &str,
-    payload: &str,
-    position: i64,
-) -> Result<E, StoreError> {
+pub fn decode<E: Decode>(event_type: &str, event_version: &str, payload: &str, position: i64) -> Result<E, StoreError> {
     if !E::knows(event_type, event_version) {
         return Err(StoreError::Newer { event_type: event_type.to_owned(), event_version: event_version.to_owned() });
     }
-    E::from_stored(event_type, event_version, payload)
-        .map_err(|source| StoreError::Unreadable { event_type: event_type.to_owned(), position, source })
+    E::from_stored(event_type, event_version, payload).map_err(|source| StoreError::Unreadable {
+        event_type: event_type.to_owned(),
+        position,
+        source,
+    })
 }
 
 impl ShopTx {

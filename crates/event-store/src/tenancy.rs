@@ -1,6 +1,11 @@
 //! Transactions for one shop, in which row-level security applies, and for the fleet's few shared tables.
 
-use std::{borrow::Cow, ops::{Deref, DerefMut}, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
+};
 
 use domain::ShopId;
 use sqlx::{
@@ -164,12 +169,9 @@ impl ShopTx {
     /// Takes the shop's write lock, unless this transaction holds it.
     pub(crate) async fn lock(&mut self) -> Result<(), StoreError> {
         if !self.is_locked {
-            let locked = sqlx::query_scalar!(
-                "SELECT position FROM heads WHERE shop_id = $1 FOR UPDATE",
-                self.shop.0
-            )
-            .fetch_optional(&mut *self.tx)
-            .await?;
+            let locked = sqlx::query_scalar!("SELECT position FROM heads WHERE shop_id = $1 FOR UPDATE", self.shop.0)
+                .fetch_optional(&mut *self.tx)
+                .await?;
             locked.ok_or(StoreError::NoSuchShop(self.shop))?;
             self.is_locked = true;
         }

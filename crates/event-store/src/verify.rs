@@ -48,11 +48,7 @@ pub enum FaultKind {
 ///
 /// # Errors
 /// [`StoreError::NoSuchShop`] or [`StoreError::Unavailable`]. A log that is wrong is an outcome, not an error.
-pub async fn verify(
-    database: &Database,
-    shop: ShopId,
-    mut progress: impl FnMut(i64),
-) -> Result<Verified, StoreError> {
+pub async fn verify(database: &Database, shop: ShopId, mut progress: impl FnMut(i64)) -> Result<Verified, StoreError> {
     let mut tx = database.begin(shop).await?;
     let head = sqlx::query!("SELECT position, hash FROM heads WHERE shop_id = $1", shop.0)
         .fetch_optional(&mut *tx)

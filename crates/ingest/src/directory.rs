@@ -1,11 +1,7 @@
 //! Which shops there are: the directory from a domain to our id, and how a shop gets into it.
 
 use chrono::{DateTime, Utc};
-use domain::{
-    Command, Currency, Personal, ShopId, Zone,
-    ids::ShopifyShopId,
-    shop::ShopCommand,
-};
+use domain::{Command, Currency, Personal, ShopId, Zone, ids::ShopifyShopId, shop::ShopCommand};
 use event_store::{Database, Envelope, Metadata, PROJECT, ShopTx, StoreError, create_shop, shop_key};
 use shopify::ShopDomain;
 use sqlx::PgConnection;
@@ -64,13 +60,10 @@ pub async fn find(connection: &mut PgConnection, domain: &ShopDomain) -> Result<
 /// # Errors
 /// [`StoreError::Unavailable`].
 pub async fn find_by_id(connection: &mut PgConnection, shop: ShopId) -> Result<Option<DirectoryEntry>, StoreError> {
-    let row = sqlx::query_as!(
-        Row,
-        "SELECT shop_id, domain, shopify_id, paused_at FROM directory WHERE shop_id = $1",
-        shop.0
-    )
-    .fetch_optional(connection)
-    .await?;
+    let row =
+        sqlx::query_as!(Row, "SELECT shop_id, domain, shopify_id, paused_at FROM directory WHERE shop_id = $1", shop.0)
+            .fetch_optional(connection)
+            .await?;
     Ok(row.map(DirectoryEntry::from))
 }
 
@@ -79,10 +72,9 @@ pub async fn find_by_id(connection: &mut PgConnection, shop: ShopId) -> Result<O
 /// # Errors
 /// [`StoreError::Unavailable`].
 pub async fn list_shops(connection: &mut PgConnection) -> Result<Vec<DirectoryEntry>, StoreError> {
-    let rows =
-        sqlx::query_as!(Row, "SELECT shop_id, domain, shopify_id, paused_at FROM directory ORDER BY domain")
-            .fetch_all(connection)
-            .await?;
+    let rows = sqlx::query_as!(Row, "SELECT shop_id, domain, shopify_id, paused_at FROM directory ORDER BY domain")
+        .fetch_all(connection)
+        .await?;
     Ok(rows.into_iter().map(DirectoryEntry::from).collect())
 }
 
@@ -91,13 +83,9 @@ pub async fn list_shops(connection: &mut PgConnection) -> Result<Vec<DirectoryEn
 /// # Errors
 /// [`StoreError::Unavailable`].
 pub async fn set_paused(connection: &mut PgConnection, shop: ShopId, paused: bool) -> Result<(), StoreError> {
-    sqlx::query!(
-        "UPDATE directory SET paused_at = CASE WHEN $2 THEN now() END WHERE shop_id = $1",
-        shop.0,
-        paused
-    )
-    .execute(&mut *connection)
-    .await?;
+    sqlx::query!("UPDATE directory SET paused_at = CASE WHEN $2 THEN now() END WHERE shop_id = $1", shop.0, paused)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query!("INSERT INTO work_queue (shop_id, kind, due_at) VALUES ($1, $2, now())", shop.0, INGEST)
         .execute(connection)
         .await?;

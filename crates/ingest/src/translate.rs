@@ -62,7 +62,9 @@ pub async fn ingest(tx: &mut ShopTx, entry: &DirectoryEntry, limit: i64) -> Resu
 /// # Errors
 /// [`StoreError::Unavailable`].
 pub async fn put_off_first(tx: &mut ShopTx, failure: &StoreError) -> Result<(), StoreError> {
-    let Some(first) = pending(tx, 1).await?.pop() else { return Ok(()) };
+    let Some(first) = pending(tx, 1).await?.pop() else {
+        return Ok(());
+    };
     let shop = tx.shop();
     let is_dead = first.attempts + 1 >= MAX_ATTEMPTS;
     let wait_s = f64::from(2_i32.pow(first.attempts.clamp(0, 10).unsigned_abs()));
@@ -141,7 +143,9 @@ async fn settle(
 /// Opens and reads one delivery. Whatever is wrong with it stays its own.
 fn judge(key: &ShopKey, entry: &DirectoryEntry, currency: Currency, delivery: &Pending) -> Verdict {
     let dead = |reason: String| Verdict::Settled { status: "dead", reason };
-    let Some(sealed) = &delivery.body else { return dead("the body was purged".into()) };
+    let Some(sealed) = &delivery.body else {
+        return dead("the body was purged".into());
+    };
     let body = match key.body(delivery.id).open(sealed) {
         Ok(body) => body,
         Err(error) => return dead(error.to_string()),

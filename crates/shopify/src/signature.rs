@@ -8,7 +8,9 @@ use sha2::Sha256;
 /// the current and the previous one are both tried; the comparison takes the same time whatever differs.
 #[must_use]
 pub fn is_valid<'a>(body: &[u8], header: &str, secrets: impl IntoIterator<Item = &'a [u8]>) -> bool {
-    let Ok(signature) = STANDARD.decode(header) else { return false };
+    let Ok(signature) = STANDARD.decode(header) else {
+        return false;
+    };
     // No early return: how long it takes must not tell which secret fits.
     secrets.into_iter().fold(false, |valid, secret| {
         let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");

@@ -69,7 +69,11 @@ pub enum TranslateError {
 /// [`TranslateError`]: the delivery is kept with the reason and can be driven again once the translation is mended.
 pub fn translate(context: &Context<'_>, body: &[u8]) -> Result<Translation, TranslateError> {
     let commands = match context.topic {
-        "orders/create" | "orders/updated" | "orders/paid" | "orders/cancelled" | "orders/fulfilled"
+        "orders/create"
+        | "orders/updated"
+        | "orders/paid"
+        | "orders/cancelled"
+        | "orders/fulfilled"
         | "orders/partially_fulfilled" => order::snapshot(context, body)?,
         "orders/edited" => order::edit(context, body)?,
         "orders/delete" => order::deletion(context, body)?,

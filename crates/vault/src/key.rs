@@ -65,12 +65,7 @@ fn encrypt(key: &[u8; 32], nonce: &[u8; NONCE_LENGTH], bound_to: &[u8], plain: &
         .expect("a body is far below the 64 GiB that GCM allows")
 }
 
-fn decrypt(
-    key: &[u8; 32],
-    nonce: &[u8; NONCE_LENGTH],
-    bound_to: &[u8],
-    sealed: &[u8],
-) -> Result<Vec<u8>, VaultError> {
+fn decrypt(key: &[u8; 32], nonce: &[u8; NONCE_LENGTH], bound_to: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
     Aes256Gcm::new(key.into())
         .decrypt(&Nonce::from(*nonce), Payload { msg: sealed, aad: bound_to })
         .map_err(|_| VaultError::DoesNotOpen)

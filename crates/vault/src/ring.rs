@@ -7,10 +7,7 @@ use domain::ShopId;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{
-    ShopKey, VaultError,
-    key::Secret,
-};
+use crate::{ShopKey, VaultError, key::Secret};
 
 const KEY_ID_LENGTH: usize = 4;
 

@@ -54,7 +54,9 @@ impl Sealer {
     pub fn seal(&mut self, command: &mut dyn PersonalFields) -> Result<(), VaultError> {
         let mut failure = None;
         command.personal_fields(&mut |subject, name, field| {
-            let Some(plain) = field.clear_json() else { return };
+            let Some(plain) = field.clear_json() else {
+                return;
+            };
             match self.key_of(subject) {
                 Ok(Some(key)) => field.set_sealed(key.seal(name, &plain)),
                 Ok(None) => field.set_redacted(),

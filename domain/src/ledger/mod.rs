@@ -180,7 +180,9 @@ pub fn difference(before: &Sales, after: &Sales) -> Vec<(Dimensions, Amounts)> {
 /// All sales of an order. Empty until a snapshot of it is known, for test orders and for deleted ones.
 #[must_use]
 pub fn sales_of(_id: OrderId, order: &Order) -> Sales {
-    let Some(terms) = &order.terms else { return Sales::new() };
+    let Some(terms) = &order.terms else {
+        return Sales::new();
+    };
     if order.deleted || terms.test {
         return Sales::new();
     }

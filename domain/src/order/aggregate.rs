@@ -261,12 +261,7 @@ impl Aggregate for Order {
     type Error = Infallible; // Shopify is the authority: an observation is never refused
     type Services = ();
 
-    async fn handle(
-        &mut self,
-        command: OrderCommand,
-        (): &(),
-        sink: &EventSink<Self>,
-    ) -> Result<(), Infallible> {
+    async fn handle(&mut self, command: OrderCommand, (): &(), sink: &EventSink<Self>) -> Result<(), Infallible> {
         for event in self.decide(command) {
             sink.write(event, self).await;
         }

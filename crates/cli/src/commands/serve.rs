@@ -1,6 +1,12 @@
 //! The processes that go on until they are told to stop: `up`, `serve`, `work`.
 
-use std::{io::ErrorKind, net::{IpAddr, Ipv4Addr, SocketAddr}, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use api::{App, ServerOptions, router};

@@ -19,7 +19,9 @@ pub async fn run(environment: &Environment, command: TokenCommand) -> anyhow::Re
     match command {
         TokenCommand::Issue { shop, role, ttl } => {
             let shop = match (&shop, role) {
-                (Some(_), Role::Operator) => bail!("an operator's token has no shop: leave --shop out"),
+                (Some(_), Role::Operator) => {
+                    bail!("an operator's token has no shop: leave --shop out")
+                }
                 (None, Role::Merchant | Role::Auditor | Role::Compliance) => {
                     bail!("a token of role {} is for a shop: name it by --shop", role.as_str())
                 }

@@ -6,8 +6,9 @@ mod scalar;
 mod shop;
 
 pub use order::{
-    AddressBody, AdjustmentBody, AllocationBody, CustomerBody, DeltaBody, DiscountBody, EditBody, EditedLines, LineBody, MoneySet, OrderBody, OrderEdited,
-    RefundBody, RefundLineBody, RefundShippingBody, ReturnBody, ShippingLineBody, TaxBody,
+    AddressBody, AdjustmentBody, AllocationBody, CustomerBody, DeltaBody, DiscountBody, EditBody, EditedLines,
+    LineBody, MoneySet, OrderBody, OrderEdited, RefundBody, RefundLineBody, RefundShippingBody, ReturnBody,
+    ShippingLineBody, TaxBody,
 };
 pub use scalar::{Number, Present};
 pub use shop::ShopBody;

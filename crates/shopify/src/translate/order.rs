@@ -87,10 +87,7 @@ pub(super) fn refund(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>,
     Ok(vec![Command::Order(order_id, command)])
 }
 
-fn each<B, T>(
-    bodies: Option<Vec<B>>,
-    read: impl Fn(B) -> Result<T, TranslateError>,
-) -> Result<Vec<T>, TranslateError> {
+fn each<B, T>(bodies: Option<Vec<B>>, read: impl Fn(B) -> Result<T, TranslateError>) -> Result<Vec<T>, TranslateError> {
     bodies.unwrap_or_default().into_iter().map(read).collect()
 }
 
@@ -131,11 +128,7 @@ fn discount(body: &DiscountBody) -> Discount {
     let label = text(body.code.clone()).or(text(body.title.clone())).or(text(body.description.clone()));
     let (personal, plain): (Vec<_>, Vec<_>) =
         label.into_iter().partition(|label| kind == "manual" || names_a_person(label));
-    Discount {
-        kind,
-        label: plain.into_iter().next(),
-        personal_label: personal.into_iter().next().map(Personal::Clear),
-    }
+    Discount { kind, label: plain.into_iter().next(), personal_label: personal.into_iter().next().map(Personal::Clear) }
 }
 
 fn buyer(order: &OrderBody) -> Option<Buyer> {
@@ -216,10 +209,7 @@ fn line(body: LineBody, currency: Currency) -> Result<(LineId, Line), TranslateE
     Ok((LineId(id("line_items.id", body.id.as_ref())?), line))
 }
 
-fn shipping_line(
-    body: ShippingLineBody,
-    currency: Currency,
-) -> Result<(ShippingLineId, ShippingLine), TranslateError> {
+fn shipping_line(body: ShippingLineBody, currency: Currency) -> Result<(ShippingLineId, ShippingLine), TranslateError> {
     let price = shop_amount(body.price_set.as_ref(), body.price.as_ref());
     let line = ShippingLine {
         price_minor: minor("shipping_lines.price", price, currency)?,

@@ -49,9 +49,7 @@ pub(super) fn uninstall(context: &Context<'_>, body: &[u8]) -> Result<Translatio
 fn refuse_another_shop(context: &Context<'_>, shop: &ShopBody) -> Result<(), TranslateError> {
     let id = shop.id.as_ref().and_then(Number::id).map(ShopifyShopId);
     let other_id = matches!((id, context.shopify_id), (Some(seen), Some(known)) if seen != known);
-    let other_domain = shop
-        .myshopify_domain
-        .as_deref()
-        .is_some_and(|name| !name.eq_ignore_ascii_case(context.domain.as_str()));
+    let other_domain =
+        shop.myshopify_domain.as_deref().is_some_and(|name| !name.eq_ignore_ascii_case(context.domain.as_str()));
     if other_id || other_domain { Err(TranslateError::OtherShop) } else { Ok(()) }
 }
