@@ -10,7 +10,7 @@ pub mod random;
 mod shop;
 
 pub use database::{Cluster, Login, TestDatabase};
-pub use process::{Ecomdash, bare_command, binary, free_folder, run};
+pub use process::{Ecomdash, bare_command, binary, command_on, free_folder, run};
 pub use shop::{Metrics, SECRET, Shop};
 
 use std::path::PathBuf;

@@ -46,7 +46,7 @@ impl Ecomdash {
 
     /// Any command that listens.
     pub fn start(arguments: &[&str], database: &TestDatabase, environment: &[(&str, &str)]) -> Self {
-        let mut command = command(database);
+        let mut command = command_on(database);
         command.args(arguments).envs(environment.iter().copied());
         Self::spawn(command)
     }
@@ -139,7 +139,8 @@ pub fn bare_command(data: &Path) -> Command {
     command
 }
 
-fn command(database: &TestDatabase) -> Command {
+/// The binary on a database.
+pub fn command_on(database: &TestDatabase) -> Command {
     let mut command = bare_command(&std::env::temp_dir());
     command.env("DATABASE_URL", &database.url).env("ENCRYPTION_KEYS", &database.encryption_keys);
     command
@@ -147,7 +148,7 @@ fn command(database: &TestDatabase) -> Command {
 
 /// Runs a command of the binary on a database to its end: whether it succeeded, and what it printed.
 pub fn run(database: &TestDatabase, arguments: &[&str]) -> (bool, String) {
-    let output = command(database).args(arguments).output().expect("the binary runs");
+    let output = command_on(database).args(arguments).output().expect("the binary runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     (output.status.success(), text)
 }

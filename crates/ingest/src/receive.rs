@@ -7,6 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use domain::Digest;
 use event_store::{Database, StoreError, shop_key};
 use shopify::{ShopDomain, body_digest};
 use uuid::Uuid;
@@ -25,7 +26,7 @@ pub struct Delivery<'a> {
     pub domain: Option<&'a ShopDomain>,
     /// From the header, else from the path.
     pub topic: &'a str,
-    /// X-Shopify-Webhook-Id; without one, the body's digest is the key.
+    /// X-Shopify-Webhook-Id; without one, topic and the body's digest are the key.
     pub webhook_id: Option<&'a str>,
     /// X-Shopify-Triggered-At.
     pub triggered_at: Option<DateTime<Utc>>,
@@ -37,6 +38,13 @@ pub struct Delivery<'a> {
     pub body: &'a [u8],
     /// When.
     pub received_at: DateTime<Utc>,
+}
+
+impl Delivery<'_> {
+    /// By what it is known as the same delivery. Without a webhook id, one body may stand for several topics.
+    fn key(&self, digest: Digest) -> String {
+        self.webhook_id.map_or_else(|| format!("{}:{digest}", self.topic), str::to_owned)
+    }
 }
 
 /// What became of a delivery.
@@ -124,7 +132,7 @@ impl Receiver {
                SELECT count(*) AS "stored!" FROM stored"#,
             known.entry.shop.0,
             id,
-            delivery.webhook_id.map_or_else(|| digest.to_string(), str::to_owned),
+            delivery.key(digest),
             digest.0.as_slice(),
             delivery.topic,
             delivery.triggered_at,
@@ -159,7 +167,7 @@ impl Receiver {
              ON CONFLICT ON CONSTRAINT inbox_unclaimed_delivery_key DO NOTHING",
             id,
             delivery.domain.map_or("", ShopDomain::as_str),
-            delivery.webhook_id.map_or_else(|| digest.to_string(), str::to_owned),
+            delivery.key(digest),
             digest.0.as_slice(),
             delivery.topic,
             delivery.triggered_at,

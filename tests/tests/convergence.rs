@@ -1,0 +1,180 @@
+//! The central property, against Postgres: any order, duplication and batching of the same deliveries gives the same
+//! view, byte for byte; and a rebuild gives it again.
+
+use chrono::Utc;
+use domain::ShopId;
+use ecomdash_tests::{
+    TestDatabase,
+    random::{Delivery, Made, history, rng, seed, storm},
+};
+use event_store::{Database, verify};
+use ingest::{Receiver, Registration};
+use projector::{RebuildOptions, Worker, WorkerOptions, rebuild};
+use sqlx::{PgConnection, Row};
+use tokio_util::sync::CancellationToken;
+
+const ROUNDS: u64 = 6;
+const ORDERS: u64 = 25;
+const WAYS: usize = 4;
+
+async fn register(database: &Database, name: &str, shop_domain: &str) -> ShopId {
+    let registration = Registration {
+        domain: format!("{shop_domain}-{name}.myshopify.com").parse().unwrap(),
+        shopify_id: None,
+        timezone: "America/New_York".parse().unwrap(),
+        currency: "USD".parse().unwrap(),
+    };
+    ingest::register(database, &registration, Utc::now()).await.unwrap()
+}
+
+async fn deliver(database: &Database, domain: &str, deliveries: &[Delivery]) {
+    let receiver = Receiver::new(database.clone());
+    let domain = domain.parse().unwrap();
+    for delivery in deliveries {
+        let body = delivery.body.to_string();
+        let delivery = ingest::Delivery {
+            domain: Some(&domain),
+            topic: delivery.topic,
+            webhook_id: Some(&delivery.webhook_id),
+            triggered_at: delivery.triggered_at,
+            event_id: None,
+            note: None,
+            body: body.as_bytes(),
+            received_at: Utc::now(),
+        };
+        receiver.receive(&delivery).await.unwrap();
+    }
+}
+
+/// Works until nothing is left to do.
+async fn settle(database: &Database, superuser: &mut PgConnection) {
+    let stop = CancellationToken::new();
+    let worker = Worker::new(database.clone(), WorkerOptions::default(), std::sync::Arc::default());
+    let working = tokio::spawn(worker.run(stop.clone()));
+    for _ in 0..3000 {
+        let left: i64 = sqlx::query_scalar("SELECT count(*) FROM work_queue").fetch_one(&mut *superuser).await.unwrap();
+        if left == 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    stop.cancel();
+    working.await.unwrap();
+    let dead: i64 = sqlx::query_scalar("SELECT count(*) FROM inbox WHERE status <> 'translated'")
+        .fetch_one(superuser)
+        .await
+        .unwrap();
+    assert_eq!(dead, 0, "every delivery of the generator can be read");
+}
+
+/// The current view: facts netted by business key, rollups, orders; by key, without generation, positions, times, and
+/// rows that are all zero.
+async fn view(superuser: &mut PgConnection, shop: ShopId) -> String {
+    let mut view = String::new();
+    for sql in [
+        "SELECT (order_id, business_key, line_item_id, product_id, variant_id, occurred_at, shop_day, reason, line_type,
+                 currency, is_initial, is_reversal, provenance, sum(units), sum(gross_minor), sum(discount_minor),
+                 sum(net_minor), sum(tax_minor), sum(orders), sum(gift_card_orders))::text
+         FROM sale_fact f JOIN live_generations l USING (shop_id, generation)
+         WHERE shop_id = $1 AND l.projection = 'sales'
+         GROUP BY order_id, business_key, line_item_id, product_id, variant_id, occurred_at, shop_day, reason, line_type,
+                  currency, is_initial, is_reversal, provenance
+         HAVING (sum(units), sum(gross_minor), sum(discount_minor), sum(net_minor), sum(tax_minor), sum(orders),
+                 sum(gift_card_orders)) <> (0, 0, 0, 0, 0, 0, 0)
+         ORDER BY 1",
+        "SELECT (d.day, d.currency, d.orders, gift_card_orders, gross_minor, discount_minor, reversed_gross_minor,
+                 reversed_discount_minor, adjustment_minor, shipping_minor, shipping_reversed_minor, duty_minor,
+                 additional_fee_minor, return_fee_minor, tax_minor, tax_reversed_minor, tip_minor, gift_card_minor,
+                 unclassified_minor, initial_gross_minor, initial_discount_minor, initial_units, units_ordered,
+                 units_reversed)::text
+         FROM daily_sales d JOIN live_generations l USING (shop_id, generation)
+         WHERE shop_id = $1 AND l.projection = 'sales'
+           AND (d.orders, gift_card_orders, gross_minor, discount_minor, reversed_gross_minor, reversed_discount_minor,
+                adjustment_minor, shipping_minor, shipping_reversed_minor, tax_minor, tip_minor, gift_card_minor)
+               <> (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+         ORDER BY 1",
+        "SELECT (order_id, name, placed_at, currency, total_price_minor, net_sales_minor, financial_status,
+                 fulfillment_status, cancelled_at, test, customer_id, country, source_name)::text
+         FROM order_list o JOIN live_generations l USING (shop_id, generation)
+         WHERE shop_id = $1 AND l.projection = 'orders'
+         ORDER BY 1",
+    ] {
+        for row in sqlx::query(sql).bind(shop.0).fetch_all(&mut *superuser).await.unwrap() {
+            view.push_str(row.get::<&str, _>(0));
+            view.push('\n');
+        }
+        view.push('\n');
+    }
+    view
+}
+
+/// The rollup is the sum of the facts, whatever was compensated on the way.
+async fn assert_rollup_is_the_sum(superuser: &mut PgConnection, shop: ShopId) {
+    let off: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM (
+             SELECT day, sum(gross_minor - discount_minor - reversed_gross_minor + reversed_discount_minor
+                             + adjustment_minor + shipping_minor - shipping_reversed_minor + duty_minor
+                             + additional_fee_minor + return_fee_minor + tip_minor + gift_card_minor) AS net,
+                    sum(tax_minor) AS tax, sum(orders) AS orders
+             FROM daily_sales WHERE shop_id = $1 GROUP BY day) d
+         FULL JOIN (
+             SELECT shop_day AS day, sum(net_minor) AS net,
+                    sum(tax_minor) FILTER (WHERE line_type NOT IN ('tip', 'gift_card')) AS tax, sum(orders) AS orders
+             FROM sale_fact WHERE shop_id = $1 GROUP BY shop_day) f USING (day)
+         WHERE (COALESCE(d.net, 0), COALESCE(d.tax, 0), COALESCE(d.orders, 0))
+            <> (COALESCE(f.net, 0), COALESCE(f.tax, 0), COALESCE(f.orders, 0))",
+    )
+    .bind(shop.0)
+    .fetch_one(superuser)
+    .await
+    .unwrap();
+    assert_eq!(off, 0, "days on which the rollup is not the sum of the facts");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_order_and_number_of_deliveries_ends_in_the_same_view_and_a_rebuild_in_it_again() {
+    let seed = seed();
+    let database = TestDatabase::new().await;
+    let store = database.open_with(8);
+    let mut superuser = database.superuser().await;
+    let mut made = Made::default();
+    for round in 0..ROUNDS {
+        let mut rng = rng(seed.wrapping_add(round));
+        let history = history(&mut rng, ORDERS, &mut made);
+        let mut views = Vec::new();
+        for way in 0..WAYS {
+            let name = format!("r{round}w{way}");
+            let shop = register(&store, &name, "c").await;
+            let domain = format!("c-{name}.myshopify.com");
+            // The first in order and once; the others shuffled and doubled, in batches of other sizes.
+            let deliveries = if way == 0 { history.clone() } else { storm(&mut rng, &history, &mut made) };
+            let batch = [usize::MAX, usize::MAX, 7, 31][way];
+            for deliveries in deliveries.chunks(batch.min(deliveries.len().max(1))) {
+                deliver(&store, &domain, deliveries).await;
+                settle(&store, &mut superuser).await;
+            }
+            assert_rollup_is_the_sum(&mut superuser, shop).await;
+            assert_eq!(verify(&store, shop, |_| {}).await.unwrap().fault, None);
+            let live = view(&mut superuser, shop).await;
+            for projection in ["sales", "orders"] {
+                let options = RebuildOptions { projection: projection.to_owned(), check_only: way % 2 == 1 };
+                let rebuilt = rebuild(&store, shop, options, |_, _| {}).await.unwrap();
+                assert!(rebuilt.comparison.is_equal(), "seed {seed} round {round} way {way}: {rebuilt:?}");
+            }
+            assert_eq!(view(&mut superuser, shop).await, live, "seed {seed} round {round} way {way}: rebuilt");
+            views.push(live);
+        }
+        for (way, view) in views.iter().enumerate() {
+            assert!(view == &views[0], "seed {seed} round {round} way {way}:\n{}", first_difference(&views[0], view));
+        }
+        assert!(views[0].lines().count() > 20, "the view is not empty");
+    }
+    // A generator that makes nothing hard proves nothing.
+    assert!(made.ties >= 30 && made.refunds >= 20 && made.edits >= 15 && made.cancellations >= 5, "{made:?}");
+    assert!(made.deletions >= 3 && made.refunds_before_create >= 10 && made.deletions_before_create >= 1, "{made:?}");
+}
+
+fn first_difference(left: &str, right: &str) -> String {
+    let differing = left.lines().zip(right.lines()).find(|(left, right)| left != right);
+    differing.map_or("one is longer".to_owned(), |(left, right)| format!("{left}\n{right}"))
+}

@@ -1,0 +1,248 @@
+//! One shop never sees another's data: over HTTP, and by raw SQL as the application's role.
+
+use ecomdash_tests::{
+    Ecomdash, Shop, TestDatabase,
+    bodies::{line, order},
+};
+use sqlx::{Executor, PgConnection, Row};
+
+/// Without row-level security: none holds readable content of a shop.
+const FLEET_TABLES: [&str; 5] = ["_sqlx_migrations", "api_tokens", "directory", "inbox_unclaimed", "work_queue"];
+
+struct World {
+    database: TestDatabase,
+    _server: Ecomdash,
+    ours: Shop,
+    theirs: Shop,
+}
+
+/// Two shops with the same order ids and other amounts.
+async fn world() -> World {
+    let database = TestDatabase::new().await;
+    let server = Ecomdash::up(&database);
+    let store = database.open();
+    let ours = Shop::register(&store, &server.url, "UTC", "USD").await;
+    let theirs = Shop::register(&store, &server.url, "UTC", "USD").await;
+    for (shop, price) in [(&ours, "10.00"), (&theirs, "99.00")] {
+        for id in 1..4 {
+            let body = order(id, "2026-11-01T12:00:00Z", vec![line(id, price, 1)]).0;
+            assert_eq!(shop.deliver("orders/create", &body).await, 200);
+        }
+        shop.stats("2026-11-01", "2026-11-01").await;
+    }
+    World { database, _server: server, ours, theirs }
+}
+
+#[tokio::test]
+async fn every_endpoint_answers_from_the_token_s_shop_alone() {
+    let World { ours, theirs, _server, .. } = world().await;
+    for (shop, gross) in [(&ours, 3000), (&theirs, 29700)] {
+        assert_eq!(shop.metrics("2026-11-01", "2026-11-01").await.all(["gross_sales", "orders"]), [gross, 3]);
+    }
+    // A shop that is named in path, query or header changes nothing.
+    let named = format!("shop={}&shop_id={}&shop_domain={}", theirs.domain, theirs.id, theirs.domain);
+    for path in [
+        format!("/api/dashboard/stats?from=2026-11-01&to=2026-11-01&{named}"),
+        format!("/api/dashboard/series?metric=gross_sales&from=2026-11-01&to=2026-11-01&{named}"),
+        format!("/api/orders?{named}"),
+    ] {
+        let (status, answer) = ours.get(&path).await;
+        assert_eq!(status, 200, "{path}");
+        let text = answer.to_string();
+        assert!(
+            !text.contains("99.00") && !text.contains("297.00") && !text.contains(&theirs.domain),
+            "{path}: {text}"
+        );
+    }
+    let (status, own) = ours.get(&format!("/api/shops/{}", ours.domain)).await;
+    assert_eq!((status.as_u16(), own["inbox"]["translated"].as_i64()), (200, Some(3)));
+    let (status, other) = ours.get(&format!("/api/shops/{}", theirs.domain)).await;
+    let (_, unknown) = ours.get("/api/shops/nobody.myshopify.com").await;
+    assert_eq!(status, 404);
+    assert_eq!(other["detail"], unknown["detail"], "another's shop looks like one that is not there");
+    // A cursor of the other shop leads through one's own orders.
+    let (_, page) = theirs.get("/api/orders?limit=1").await;
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let (_, page) = ours.get(&format!("/api/orders?limit=5&cursor={cursor}")).await;
+    assert_eq!(page["items"].as_array().unwrap().len(), 2);
+    assert!(!page.to_string().contains("99.00"));
+}
+
+/// Rows of every table of shops that a connection sees.
+async fn visible(connection: &mut PgConnection) -> i64 {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .unwrap();
+    assert!(tables.len() >= 15, "{tables:?}");
+    let mut rows = 0;
+    for table in tables.iter().filter(|table| !FLEET_TABLES.contains(&table.as_str())) {
+        let count: i64 =
+            sqlx::query_scalar(&format!("SELECT count(*) FROM {table}")).fetch_one(&mut *connection).await.unwrap();
+        rows += count;
+    }
+    rows
+}
+
+async fn assert_isolated(database: &TestDatabase, ours: &Shop, theirs: &Shop) -> Result<(), String> {
+    let mut login = database.login().await;
+    let row = sqlx::query("SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user")
+        .fetch_one(&mut login)
+        .await
+        .unwrap();
+    assert!(!row.get::<bool, _>(0) && !row.get::<bool, _>(1), "the tests' login must be an ordinary one");
+
+    let check =
+        |what: &str, rows: i64| if rows == 0 { Ok(()) } else { Err(format!("{what}: {rows} rows are visible")) };
+    check("the owner without a transaction", visible(&mut login).await)?;
+    login.execute("SET ROLE ecomdash_app").await.unwrap();
+    check("no setting", visible(&mut login).await)?;
+    login.execute("SET app.current_shop_id = ''").await.unwrap();
+    check("an empty setting", visible(&mut login).await)?;
+    let foreign = uuid::Uuid::new_v4();
+    login.execute(format!("SET app.current_shop_id = '{foreign}'").as_str()).await.unwrap();
+    check("a foreign setting", visible(&mut login).await)?;
+    login.execute("RESET app.current_shop_id").await.unwrap();
+
+    // A connection that was used for a shop keeps nothing of it.
+    let sql = format!("BEGIN; SELECT set_config('app.current_shop_id', '{}', true)", ours.id);
+    login.execute(sql.as_str()).await.unwrap();
+    assert!(visible(&mut login).await > 0, "a shop sees its own rows");
+    let others = format!("SELECT count(*) FROM events WHERE shop_id = '{}'", theirs.id);
+    check("another shop by name", sqlx::query_scalar(&others).fetch_one(&mut login).await.unwrap())?;
+    login.execute("COMMIT").await.unwrap();
+    check("a connection used before", visible(&mut login).await)?;
+
+    // Nor can it write for another.
+    let sql = format!("BEGIN; SELECT set_config('app.current_shop_id', '{}', true)", ours.id);
+    login.execute(sql.as_str()).await.unwrap();
+    let insert =
+        format!("INSERT INTO live_generations (shop_id, projection, generation) VALUES ('{}', 'theft', 1)", theirs.id);
+    let refused = login.execute(insert.as_str()).await;
+    login.execute("ROLLBACK").await.unwrap();
+    match refused {
+        Err(error) if error.to_string().contains("row-level security") => Ok(()),
+        other => Err(format!("writing for another shop: {other:?}")),
+    }
+}
+
+#[tokio::test]
+async fn raw_sql_as_the_application_s_role_sees_one_shop_or_none() {
+    let World { database, ours, theirs, _server } = world().await;
+    assert_isolated(&database, &ours, &theirs).await.unwrap();
+
+    // The check itself can fail: without one policy it does.
+    let mut superuser = database.superuser().await;
+    for sabotage in [
+        "DROP POLICY tenant ON events; ALTER TABLE events DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE events ENABLE ROW LEVEL SECURITY; CREATE POLICY tenant ON events USING (true)",
+    ] {
+        sqlx::raw_sql(sabotage).execute(&mut superuser).await.unwrap();
+        let caught = assert_isolated(&database, &ours, &theirs).await;
+        assert!(caught.is_err(), "the check does not notice: {sabotage}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_cannot_be_changed_by_anyone_who_does_not_lift_the_trigger() {
+    let World { database, ours, _server, .. } = world().await;
+    let mut superuser = database.superuser().await;
+    for sql in [
+        "UPDATE events SET event_type = 'x'",
+        "DELETE FROM events",
+        "TRUNCATE events",
+        "DELETE FROM events WHERE false",
+    ] {
+        let refused = superuser.execute(sql).await.unwrap_err().to_string();
+        assert!(refused.contains("append only"), "{sql}: {refused}");
+    }
+    let mut login = database.login().await;
+    let sql =
+        format!("BEGIN; SET LOCAL ROLE ecomdash_app; SELECT set_config('app.current_shop_id', '{}', true)", ours.id);
+    for change in ["UPDATE events SET event_type = 'x'", "DELETE FROM events", "ALTER TABLE events DISABLE TRIGGER ALL"]
+    {
+        login.execute(sql.as_str()).await.unwrap();
+        assert!(login.execute(change).await.is_err(), "{change}");
+        login.execute("ROLLBACK").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn every_tenant_table_leads_with_the_shop_and_forces_row_level_security() {
+    let database = TestDatabase::new().await;
+    let mut superuser = database.superuser().await;
+    let tables = sqlx::query(
+        "SELECT c.relname::text, c.relrowsecurity AND c.relforcerowsecurity,
+                (SELECT bool_and((SELECT attname FROM pg_attribute
+                                  WHERE attrelid = c.oid AND attnum = i.indkey[0]) = 'shop_id')
+                 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique)
+         FROM pg_class c
+         WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace
+         ORDER BY 1",
+    )
+    .fetch_all(&mut superuser)
+    .await
+    .unwrap();
+    let mut without = Vec::new();
+    for table in tables {
+        let (name, secured, leads): (String, bool, Option<bool>) = (table.get(0), table.get(1), table.get(2));
+        if secured {
+            assert_eq!(leads, Some(true), "a unique key of {name} does not begin with the shop");
+        } else {
+            without.push(name);
+        }
+    }
+    assert_eq!(without, FLEET_TABLES, "tables without row-level security");
+    let others: Vec<String> = sqlx::query_scalar(
+        "SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal
+         UNION SELECT sequencename::text FROM pg_sequences WHERE schemaname = 'public'",
+    )
+    .fetch_all(&mut superuser)
+    .await
+    .unwrap();
+    assert_eq!(others, ["events_are_immutable"], "no trigger but the one that refuses, and no sequence");
+}
+
+#[tokio::test]
+async fn only_a_good_token_of_the_right_role_gets_in() {
+    let World { database, ours, _server, .. } = world().await;
+    let store = database.open();
+    let client = reqwest::Client::new();
+    let ask = async |header: Option<String>, path: &str| {
+        let request = client.get(format!("{}{path}", _server.url));
+        let request = header.into_iter().fold(request, |request, value| request.header("Authorization", value));
+        request.send().await.unwrap().status().as_u16()
+    };
+    let stats = "/api/dashboard/stats";
+    let long = "a".repeat(9000);
+    for bad in [None, Some(""), Some("Bearer"), Some("Bearer "), Some("Basic eDp5"), Some("Bearer ecd_x"), Some(&*long)]
+    {
+        assert_eq!(ask(bad.map(str::to_owned), stats).await, 401, "{:.30?}", bad);
+    }
+    use secrecy::ExposeSecret;
+    let shop_page = format!("/api/shops/{}", ours.domain);
+    for (role, figures, page) in [
+        (api::Role::Merchant, 200, 200),
+        (api::Role::Auditor, 200, 200),
+        (api::Role::Compliance, 403, 200),
+        (api::Role::Operator, 403, 200),
+    ] {
+        let shop = (role != api::Role::Operator).then_some(ours.id);
+        let token = api::issue(&store, shop, role, None).await.unwrap();
+        let header = format!("Bearer {}", token.secret.expose_secret());
+        for path in [stats, "/api/dashboard/series?metric=orders", "/api/orders"] {
+            assert_eq!(ask(Some(header.clone()), path).await, figures, "{role:?} {path}");
+        }
+        assert_eq!(ask(Some(header.clone()), &shop_page).await, page, "{role:?}");
+        assert!(api::revoke(&store, token.id).await.unwrap());
+        assert_eq!(ask(Some(header), stats).await, 401, "a revoked token");
+    }
+    let brief =
+        api::issue(&store, Some(ours.id), api::Role::Merchant, Some(chrono::Duration::seconds(1))).await.unwrap();
+    let header = format!("Bearer {}", brief.secret.expose_secret());
+    assert_eq!(ask(Some(header.clone()), stats).await, 200);
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    assert_eq!(ask(Some(header), stats).await, 401, "an expired token");
+}
