@@ -1,0 +1,92 @@
+//! An import: one writer, batches of commands over many orders.
+
+use std::time::Instant;
+
+use cqrs_es::persist::{PersistedEventRepository, SerializedEvent};
+use domain::order::Order;
+use ecomdash_tests::TestDatabase;
+use postgres_es::PostgresEventRepository;
+use sqlx::postgres::PgPoolOptions;
+
+use crate::{Scale, data, limits};
+
+/// Orders in a batch: 1,500 events.
+const BATCH: usize = 500;
+
+pub struct Import {
+    pub ours: Vec<f64>,
+    pub copy: Vec<f64>,
+    pub peer: Vec<f64>,
+    pub row_bytes: i64,
+}
+
+pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<Import> {
+    let store = database.open();
+    let mut import = Import { ours: vec![], copy: vec![], peer: vec![], row_bytes: 0 };
+    let events = (scale.import_orders * 3) as f64;
+    let plain = PgPoolOptions::new().max_connections(1).connect(&database.superuser_url).await?;
+    sqlx::raw_sql(
+        "CREATE SCHEMA plain; CREATE TABLE plain.events (aggregate_type text NOT NULL, aggregate_id text NOT NULL,
+         sequence bigint CHECK (sequence >= 0) NOT NULL, event_type text NOT NULL, event_version text NOT NULL,
+         payload json NOT NULL, metadata json NOT NULL, PRIMARY KEY (aggregate_type, aggregate_id, sequence))",
+    )
+    .execute(&plain)
+    .await?;
+    for run in 0..scale.runs {
+        let shop = data::shop(1_000 + run as u128);
+        data::create(&store, shop).await?;
+        // Made beforehand: what a body means is not what is measured.
+        let mut batches: Vec<Vec<_>> = Vec::new();
+        let orders: Vec<u64> = (1..=scale.import_orders).collect();
+        for orders in orders.chunks(BATCH) {
+            batches.push(orders.iter().flat_map(|id| data::commands(*id)).map(data::envelope).collect());
+        }
+        let began = Instant::now();
+        for batch in batches {
+            let mut tx = store.begin_writing(shop).await?;
+            tx.execute(batch).await?;
+            tx.commit().await?;
+        }
+        import.ours.push(events / began.elapsed().as_secs_f64());
+        limits::psql(database, "ANALYZE events")?;
+
+        let query = format!("SELECT * FROM events WHERE shop_id = '{shop}' ORDER BY position");
+        let (_, into) = limits::copy_out_and_in(database, &query, "events")?;
+        import.copy.push(events / into);
+
+        let rows: Vec<(String, i64, String, String, String)> = sqlx::query_as(&format!(
+            "SELECT aggregate_id, sequence, event_type, payload::text, metadata::text FROM events
+             WHERE shop_id = '{shop}' ORDER BY position"
+        ))
+        .fetch_all(&plain)
+        .await?;
+        if import.row_bytes == 0 {
+            let bytes: usize = rows.iter().map(|row| row.3.len() + row.4.len()).sum();
+            import.row_bytes = (bytes as f64 / scale.import_orders as f64) as i64;
+        }
+        let serialized: Vec<SerializedEvent> = rows
+            .into_iter()
+            .map(|(id, sequence, event_type, payload, metadata)| {
+                SerializedEvent::new(
+                    id,
+                    sequence as usize,
+                    "order".into(),
+                    event_type,
+                    "1".into(),
+                    serde_json::from_str(&payload).expect("JSON"),
+                    serde_json::from_str(&metadata).expect("JSON"),
+                )
+            })
+            .collect();
+        // A third of the data is enough for a rate, and it is slow.
+        let some = &serialized[..serialized.len() / 3];
+        sqlx::raw_sql("TRUNCATE plain.events").execute(&plain).await?;
+        let repository = PostgresEventRepository::new(plain.clone()).with_tables("plain.events", "plain.snapshots");
+        let began = Instant::now();
+        for batch in some.chunks(BATCH * 3) {
+            repository.persist::<Order>(batch, None).await?;
+        }
+        import.peer.push(some.len() as f64 / began.elapsed().as_secs_f64());
+    }
+    Ok(import)
+}

@@ -1,0 +1,50 @@
+//! What the database can do at best: COPY and pgbench, by a superuser, over the same socket.
+
+use std::{path::PathBuf, process::Command, time::Instant};
+
+use ecomdash_tests::{Cluster, TestDatabase};
+
+/// psql or pgbench on a database as a superuser.
+pub fn client(program: &str, database: &TestDatabase) -> Command {
+    let url: String = database.superuser_url.clone();
+    let (_, rest) = url.split_once("://").expect("a URL");
+    let (login, _) = rest.split_once('@').expect("a login");
+    let (user, password) = login.split_once(':').expect("a password");
+    let mut command = Command::new(program_path(program));
+    command
+        .env("PGHOST", Cluster::shared().socket_dir())
+        .env("PGUSER", user)
+        .env("PGPASSWORD", password)
+        .env("PGDATABASE", &database.name)
+        .env("PGOPTIONS", "-c client_min_messages=warning");
+    command
+}
+
+fn program_path(program: &str) -> PathBuf {
+    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = installed.map(|entry| entry.path().join("bin").join(program)).collect();
+    found.retain(|path| path.is_file());
+    found.sort();
+    found.pop().unwrap_or_else(|| program.into())
+}
+
+/// Runs SQL; how long it took, in seconds.
+pub fn psql(database: &TestDatabase, sql: &str) -> anyhow::Result<f64> {
+    let began = Instant::now();
+    let output = client("psql", database).args(["-q", "-v", "ON_ERROR_STOP=1", "-c", sql]).output()?;
+    anyhow::ensure!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(began.elapsed().as_secs_f64())
+}
+
+/// Copies a table's rows out to the client and in again, into an empty table with the same indexes; seconds of each.
+pub fn copy_out_and_in(database: &TestDatabase, query: &str, table: &str) -> anyhow::Result<(f64, f64)> {
+    let file = std::env::temp_dir().join(format!("ecb-{}-{table}.copy", std::process::id()));
+    let path = file.display();
+    let out = psql(database, &format!("\\copy ({query}) TO '{path}'"))?;
+    psql(database, &format!("DROP TABLE IF EXISTS {table}_limit"))?;
+    psql(database, &format!("CREATE TABLE {table}_limit (LIKE {table} INCLUDING ALL)"))?;
+    let into = psql(database, &format!("\\copy {table}_limit FROM '{path}'"))?;
+    psql(database, &format!("DROP TABLE {table}_limit"))?;
+    std::fs::remove_file(file)?;
+    Ok((out, into))
+}

@@ -1,0 +1,156 @@
+//! Single commands: eight clients over twenty shops, each command a transaction.
+
+use std::{sync::Arc, time::Instant};
+
+use cqrs_es::{CqrsFramework, persist::PersistedEventStore};
+use domain::order::{Order, OrderCommand};
+use ecomdash_tests::TestDatabase;
+use postgres_es::PostgresEventRepository;
+use sqlx::postgres::PgPoolOptions;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{Scale, data, limits};
+
+const CLIENTS: u64 = 8;
+const SHOPS: u64 = 20;
+
+pub struct OneCommand {
+    pub ours: Vec<f64>,
+    pub pgbench: Vec<f64>,
+    pub peer: Vec<f64>,
+}
+
+pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<OneCommand> {
+    let store = database.open_with(CLIENTS as u32);
+    let mut measured = OneCommand { ours: vec![], pgbench: vec![], peer: vec![] };
+    for number in 1..=SHOPS {
+        data::create(&store, data::shop(u128::from(number))).await?;
+    }
+    let plain = PgPoolOptions::new().max_connections(CLIENTS as u32).connect(&database.superuser_url).await?;
+    let next = Arc::new(AtomicU64::new(1));
+    for _ in 0..scale.runs {
+        // Ours: the first command of orders that are new, sealed under keys of their own.
+        let work: Vec<_> = split(&next, scale.commands);
+        let began = Instant::now();
+        let mut clients = tokio::task::JoinSet::new();
+        for commands in work {
+            let store = store.clone();
+            clients.spawn(async move {
+                for (id, command) in commands {
+                    let mut tx = store.begin_writing(data::shop(u128::from(1 + id % SHOPS))).await?;
+                    tx.execute(vec![data::envelope(command)]).await?;
+                    tx.commit().await?;
+                }
+                Ok::<_, event_store::StoreError>(())
+            });
+        }
+        for outcome in clients.join_all().await {
+            outcome?;
+        }
+        measured.ours.push(scale.commands as f64 / began.elapsed().as_secs_f64());
+
+        measured.pgbench.push(pgbench(database, scale.commands)?);
+
+        let work: Vec<_> = split(&next, scale.commands);
+        let began = Instant::now();
+        let mut clients = tokio::task::JoinSet::new();
+        for commands in work {
+            let repository = PostgresEventRepository::new(plain.clone()).with_tables("plain.events", "plain.snapshots");
+            let events = PersistedEventStore::<_, Order>::new_event_store(repository);
+            let framework = CqrsFramework::new(events, vec![], ());
+            clients.spawn(async move {
+                for (id, command) in commands {
+                    let domain::Command::Order(_, command) = command else { unreachable!("orders only") };
+                    framework.execute(&id.to_string(), sealed(command)).await.map_err(|error| error.to_string())?;
+                }
+                Ok::<_, String>(())
+            });
+        }
+        for outcome in clients.join_all().await {
+            outcome.map_err(anyhow::Error::msg)?;
+        }
+        measured.peer.push(scale.commands as f64 / began.elapsed().as_secs_f64());
+    }
+    Ok(measured)
+}
+
+type Work = Vec<(u64, domain::Command)>;
+
+/// Each client's commands, made beforehand.
+fn split(next: &AtomicU64, commands: u64) -> Vec<Work> {
+    let share = commands / CLIENTS;
+    let work = |_| -> Work {
+        (0..share)
+            .map(|_| {
+                let id = 5_000_000 + next.fetch_add(1, Ordering::Relaxed);
+                (id, data::commands(id).remove(0))
+            })
+            .collect()
+    };
+    (0..CLIENTS).map(work).collect()
+}
+
+/// postgres-es does not seal: its values are replaced by sealed bytes of the same length beforehand, at no cost to it.
+fn sealed(mut command: OrderCommand) -> OrderCommand {
+    use domain::{PersonalFields, Sealed};
+    command.personal_fields(&mut |subject, _, field| {
+        let plain = field.clear_json().map_or(0, |plain| plain.len());
+        field.set_sealed(Sealed { subject, bytes: "A".repeat((plain + 32) * 4 / 3) });
+    });
+    command
+}
+
+/// The statements that a command makes, with the bytes of a real row, one script for each shop.
+fn pgbench(database: &TestDatabase, transactions: u64) -> anyhow::Result<f64> {
+    let folder = std::env::temp_dir().join(format!("ecb-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let row = limits::client("psql", database)
+        .args(["-AtqF", "\t", "-c"])
+        .arg("SELECT payload::text, metadata::text FROM events WHERE event_type = 'OrderPlaced' AND aggregate_id LIKE '5000%' LIMIT 1")
+        .output()?;
+    let row = String::from_utf8(row.stdout)?;
+    let (payload, metadata) = row.trim_end().split_once('\t').ok_or_else(|| anyhow::anyhow!("no row to copy"))?;
+    let mut command = limits::client("pgbench", database);
+    command.args(["-n", "-M", "prepared", "-c", "8", "-j", "2", "-t", &(transactions / CLIENTS).to_string()]);
+    for number in 1..=SHOPS {
+        let shop = data::shop(u128::from(number));
+        let script = format!(
+            "\\set agg random(1, 9000000000000000)
+\\startpipeline
+BEGIN;
+SET LOCAL ROLE ecomdash_app;
+SELECT set_config('app.current_shop_id', '{shop}', true);
+SELECT 1 FROM heads WHERE shop_id = '{shop}' FOR UPDATE;
+\\endpipeline
+SELECT h.position, clock_timestamp() AS now, k.wrapped AS shop_key, s.subjects, s.wrapped, e.streams, e.payloads FROM heads h \
+LEFT JOIN shop_keys k ON k.shop_id = h.shop_id LEFT JOIN LATERAL (SELECT array_agg(subject) AS subjects, \
+array_agg(wrapped) AS wrapped FROM subject_keys WHERE shop_id = '{shop}' AND subject = ANY(ARRAY['customer:' || :agg, 'shop'])) s ON true \
+LEFT JOIN LATERAL (SELECT array_agg(n) AS streams, array_agg(sequence) AS sequences, array_agg(event_type) AS event_types, \
+array_agg(event_version) AS event_versions, array_agg(payload) AS payloads FROM (SELECT w.n, v.sequence, v.event_type, \
+v.event_version, v.payload::text AS payload FROM UNNEST(ARRAY['order'], ARRAY[:agg::text]) WITH ORDINALITY AS \
+w (aggregate_type, aggregate_id, n) JOIN events v ON v.shop_id = '{shop}' AND v.aggregate_type = w.aggregate_type \
+AND v.aggregate_id = w.aggregate_id ORDER BY w.n, v.sequence) history) e ON true WHERE h.shop_id = '{shop}' \\gset
+WITH made_keys AS (INSERT INTO subject_keys (shop_id, subject, wrapped) SELECT '{shop}', k.subject, k.wrapped FROM \
+UNNEST(ARRAY['customer:' || :agg], ARRAY[decode(repeat('ab', 60), 'hex')]) AS k (subject, wrapped)), made_work AS (INSERT INTO \
+work_queue (shop_id, kind, due_at) VALUES ('{shop}', 'project', now())), appended AS (INSERT INTO events (shop_id, position, \
+recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, hash) SELECT '{shop}', \
+e.position, e.recorded_at, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::json, \
+e.metadata::json, e.hash FROM UNNEST(ARRAY[:position::bigint + 1], ARRAY[now()], ARRAY['order'], ARRAY[:agg::text], ARRAY[1::bigint], \
+ARRAY['OrderPlaced'], ARRAY['1'], ARRAY['{payload}'], ARRAY['{metadata}'], ARRAY[decode(repeat('cd', 32), 'hex')]) AS e (position, \
+recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, hash)) UPDATE heads SET \
+position = :position::bigint + 1, hash = decode(repeat('cd', 32), 'hex'), recorded_at = now() WHERE shop_id = '{shop}';
+COMMIT;
+",
+            payload = payload.replace('\'', "''"),
+        );
+        let path = folder.join(format!("{number}.sql"));
+        std::fs::write(&path, script)?;
+        command.arg("-f").arg(path);
+    }
+    let output = command.output()?;
+    std::fs::remove_dir_all(folder)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    anyhow::ensure!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));
+    let tps = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next()?.parse().ok());
+    tps.ok_or_else(|| anyhow::anyhow!("pgbench says no rate: {text}"))
+}
