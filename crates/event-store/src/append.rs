@@ -45,7 +45,6 @@ impl ShopTx {
     /// # Errors
     /// [`StoreError`]; the transaction is then of no further use.
     pub async fn execute(&mut self, mut commands: Vec<Envelope>) -> Result<Vec<Appended>, StoreError> {
-        self.lock().await?;
         let mut subjects = BTreeSet::new();
         for envelope in &mut commands {
             Sealer::subjects_of(&mut envelope.command, |subject| {
@@ -68,12 +67,16 @@ impl ShopTx {
             }
         }
         if !rows.position.is_empty() {
-            self.append(&rows, &head, sealer.take_created()).await?;
+            self.keep_keys(sealer.take_created()).await?;
+            self.append(&rows, &head).await?;
         }
         Ok(appended)
     }
 
-    /// Everything that the batch looks at, in one round trip, under the lock.
+    /// Takes the shop's write lock and reads everything that the batch looks at, in one round trip.
+    ///
+    /// The statement sees what was there when it began, while the lock may have been waited for. The head as the
+    /// statement saw it then differs from the head as it was locked, and the statement is run again, under the lock.
     async fn load_batch(
         &mut self,
         commands: &[Envelope],
@@ -91,8 +94,10 @@ impl ShopTx {
         }
         let subjects: Vec<String> = subjects.iter().map(Subject::to_string).collect();
         let types_sql: Vec<String> = types.iter().map(ToString::to_string).collect();
-        let row = sqlx::query!(
-            r#"SELECT h.position, h.hash, h.recorded_at, clock_timestamp() AS "now!",
+        let row = loop {
+            let row = sqlx::query!(
+                r#"SELECT h.position, h.hash, h.recorded_at, clock_timestamp() AS "now!",
+                      (SELECT seen.position FROM heads seen WHERE seen.shop_id = $1) AS "seen!",
                       k.wrapped AS "shop_key?",
                       s.subjects AS "subjects?: Vec<String>", s.wrapped AS "wrapped?: Vec<Option<Vec<u8>>>",
                       e.streams AS "streams?: Vec<i64>", e.sequences AS "sequences?: Vec<i64>",
@@ -117,15 +122,20 @@ impl ShopTx {
                        ORDER BY w.n, v.sequence
                    ) history
                ) e ON true
-               WHERE h.shop_id = $1"#,
-            shop.0,
-            &subjects,
-            &types_sql,
-            &ids,
-        )
-        .fetch_optional(&mut **self)
-        .await?
-        .ok_or(StoreError::NoSuchShop(shop))?;
+               WHERE h.shop_id = $1
+               FOR NO KEY UPDATE OF h"#,
+                shop.0,
+                &subjects,
+                &types_sql,
+                &ids,
+            )
+            .fetch_optional(&mut **self)
+            .await?
+            .ok_or(StoreError::NoSuchShop(shop))?;
+            if row.seen == row.position {
+                break row;
+            }
+        };
 
         let mut sealer = Sealer::new(unwrap_shop_key(self, row.shop_key)?);
         let wrapped = row.wrapped.unwrap_or_default();
@@ -153,17 +163,32 @@ impl ShopTx {
         Ok((Head { position: row.position, hash, next_at }, sealer, streams))
     }
 
-    /// Keys, events, head and the work that they make, in one statement.
-    async fn append(&mut self, rows: &Rows, head: &Head, keys: Vec<(Subject, Vec<u8>)>) -> Result<(), StoreError> {
+    /// The keys that were made for subjects not met before.
+    async fn keep_keys(&mut self, keys: Vec<(Subject, Vec<u8>)>) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
         let shop = self.shop();
         let (subjects, wrapped): (Vec<String>, Vec<Vec<u8>>) =
             keys.into_iter().map(|(subject, wrapped)| (subject.to_string(), wrapped)).unzip();
         sqlx::query!(
-            r#"WITH made_keys AS (
-                   INSERT INTO subject_keys (shop_id, subject, wrapped)
-                   SELECT $1, k.subject, k.wrapped
-                   FROM UNNEST($2::text[], $3::bytea[]) AS k (subject, wrapped)
-               ), made_work AS (
+            "INSERT INTO subject_keys (shop_id, subject, wrapped)
+             SELECT $1, k.subject, k.wrapped
+             FROM UNNEST($2::text[], $3::bytea[]) AS k (subject, wrapped)",
+            shop.0,
+            &subjects,
+            &wrapped,
+        )
+        .execute(&mut **self)
+        .await?;
+        Ok(())
+    }
+
+    /// Events, head and the work that they make, in one statement.
+    async fn append(&mut self, rows: &Rows, head: &Head) -> Result<(), StoreError> {
+        let shop = self.shop();
+        sqlx::query!(
+            r#"WITH made_work AS (
                    INSERT INTO work_queue (shop_id, kind, due_at)
                    VALUES ($1, 'project', now())
                ), appended AS (
@@ -171,17 +196,15 @@ impl ShopTx {
                                        event_type, event_version, payload, metadata, hash)
                    SELECT $1, e.position, e.recorded_at, e.aggregate_type, e.aggregate_id, e.sequence,
                           e.event_type, e.event_version, e.payload::json, e.metadata::json, e.hash
-                   FROM UNNEST($4::bigint[], $5::timestamptz[], $6::text[], $7::text[], $8::bigint[],
-                               $9::text[], $10::text[], $11::text[], $12::text[], $13::bytea[])
+                   FROM UNNEST($2::bigint[], $3::timestamptz[], $4::text[], $5::text[], $6::bigint[],
+                               $7::text[], $8::text[], $9::text[], $10::text[], $11::bytea[])
                      AS e (position, recorded_at, aggregate_type, aggregate_id, sequence,
                            event_type, event_version, payload, metadata, hash)
                )
                UPDATE heads
-               SET position = $14, hash = $15, recorded_at = $16
+               SET position = $12, hash = $13, recorded_at = $14
                WHERE shop_id = $1"#,
             shop.0,
-            &subjects,
-            &wrapped,
             &rows.position,
             &rows.recorded_at,
             &rows.aggregate_type,

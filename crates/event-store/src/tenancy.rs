@@ -47,6 +47,9 @@ impl Database {
             ("statement_timeout", "60s"),
             ("lock_timeout", "10s"),
             ("TimeZone", "UTC"),
+            // Statements are prepared once and take sets: planning them for each set costs more than it gains.
+            ("plan_cache_mode", "force_generic_plan"),
+            ("jit", "off"),
         ]);
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections)
@@ -77,17 +80,7 @@ impl Database {
     /// [`StoreError::Unavailable`] when no connection can be had.
     pub async fn begin(&self, shop: ShopId) -> Result<ShopTx, StoreError> {
         let tx = self.begin_with(begin_sql(shop)).await?;
-        Ok(ShopTx { tx, shop, ring: Arc::clone(&self.ring), is_locked: false })
-    }
-
-    /// Like [`Self::begin`], with the shop's head locked in the same round trip: for a command on its own.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] when no connection can be had or the lock is held for too long.
-    pub async fn begin_writing(&self, shop: ShopId) -> Result<ShopTx, StoreError> {
-        let sql = format!("{}; SELECT 1 FROM heads WHERE shop_id = '{shop}' FOR UPDATE", begin_sql(shop));
-        let tx = self.begin_with(sql).await?;
-        Ok(ShopTx { tx, shop, ring: Arc::clone(&self.ring), is_locked: true })
+        Ok(ShopTx { tx, shop, ring: Arc::clone(&self.ring) })
     }
 
     /// A transaction that reads one shop, at one moment: all its statements see the same state.
@@ -97,7 +90,7 @@ impl Database {
     pub async fn begin_reading(&self, shop: ShopId) -> Result<ShopTx, StoreError> {
         let sql = begin_sql(shop).replacen("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 1);
         let tx = self.begin_with(sql).await?;
-        Ok(ShopTx { tx, shop, ring: Arc::clone(&self.ring), is_locked: false })
+        Ok(ShopTx { tx, shop, ring: Arc::clone(&self.ring) })
     }
 
     /// A transaction that sees no shop: only the directory, tokens, unclaimed deliveries and the work queue.
@@ -105,7 +98,7 @@ impl Database {
     /// # Errors
     /// [`StoreError::Unavailable`] when no connection can be had.
     pub async fn begin_fleet(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
-        let sql = "BEGIN; SET LOCAL ROLE ecomdash_app; SELECT set_config('app.current_shop_id', '', true)";
+        let sql = "BEGIN; SET LOCAL ROLE ecomdash_app; SET LOCAL app.current_shop_id = ''";
         self.begin_with(sql).await
     }
 
@@ -131,9 +124,10 @@ impl Database {
     }
 }
 
-/// Role and shop hold until the transaction ends, so a pooled connection keeps neither.
+/// Role and shop hold until the transaction ends, so a pooled connection keeps neither. Three plain settings in one
+/// round trip: nothing in it has to be planned.
 fn begin_sql(shop: ShopId) -> String {
-    format!("BEGIN; SET LOCAL ROLE ecomdash_app; SELECT set_config('app.current_shop_id', '{shop}', true)")
+    format!("BEGIN; SET LOCAL ROLE ecomdash_app; SET LOCAL app.current_shop_id = '{shop}'")
 }
 
 /// A transaction of one shop. It cannot reach another: every table is under row-level security, and the role that it
@@ -142,7 +136,6 @@ pub struct ShopTx {
     tx: Transaction<'static, Postgres>,
     shop: ShopId,
     ring: Arc<MasterRing>,
-    is_locked: bool,
 }
 
 impl ShopTx {
@@ -164,18 +157,6 @@ impl ShopTx {
     /// [`StoreError::Unavailable`] leaves open whether it was made so: what was written must bear being written again.
     pub async fn commit(self) -> Result<(), StoreError> {
         Ok(self.tx.commit().await?)
-    }
-
-    /// Takes the shop's write lock, unless this transaction holds it.
-    pub(crate) async fn lock(&mut self) -> Result<(), StoreError> {
-        if !self.is_locked {
-            let locked = sqlx::query_scalar!("SELECT position FROM heads WHERE shop_id = $1 FOR UPDATE", self.shop.0)
-                .fetch_optional(&mut *self.tx)
-                .await?;
-            locked.ok_or(StoreError::NoSuchShop(self.shop))?;
-            self.is_locked = true;
-        }
-        Ok(())
     }
 }
 

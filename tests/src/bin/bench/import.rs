@@ -43,7 +43,7 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<Im
         }
         let began = Instant::now();
         for batch in batches {
-            let mut tx = store.begin_writing(shop).await?;
+            let mut tx = store.begin(shop).await?;
             tx.execute(batch).await?;
             tx.commit().await?;
         }

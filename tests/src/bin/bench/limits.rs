@@ -16,7 +16,7 @@ pub fn client(program: &str, database: &TestDatabase) -> Command {
         .env("PGUSER", user)
         .env("PGPASSWORD", password)
         .env("PGDATABASE", &database.name)
-        .env("PGOPTIONS", "-c client_min_messages=warning");
+        .env("PGOPTIONS", "-c client_min_messages=warning -c plan_cache_mode=force_generic_plan -c jit=off");
     command
 }
 

@@ -31,9 +31,9 @@ pub struct Scale {
 async fn main() -> anyhow::Result<()> {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let scale = if quick {
-        Scale { runs: 1, import_orders: 2_000, commands: 800, rebuild_orders: 5_000 }
+        Scale { runs: 1, import_orders: 2_000, commands: 2_400, rebuild_orders: 5_000 }
     } else {
-        Scale { runs: 5, import_orders: 20_000, commands: 4_000, rebuild_orders: 100_000 }
+        Scale { runs: 5, import_orders: 20_000, commands: 9_600, rebuild_orders: 100_000 }
     };
     let database = TestDatabase::empty(Login::Ordinary).await;
     migrate(&database.url).await?;

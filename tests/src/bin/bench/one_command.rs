@@ -28,8 +28,11 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<On
     }
     let plain = PgPoolOptions::new().max_connections(CLIENTS as u32).connect(&database.superuser_url).await?;
     let next = Arc::new(AtomicU64::new(1));
-    for _ in 0..scale.runs {
-        // Ours: the first command of orders that are new, sealed under keys of their own.
+    // The first, unmeasured, run connects and prepares.
+    for run in 0..=scale.runs {
+        let warming_up = run == 0;
+        // Orders as they come: placed, then fulfilled, then refunded, each command on its own. Each order has a buyer
+        // of its own, whose key is made with the first.
         let work: Vec<_> = split(&next, scale.commands);
         let began = Instant::now();
         let mut clients = tokio::task::JoinSet::new();
@@ -37,7 +40,7 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<On
             let store = store.clone();
             clients.spawn(async move {
                 for (id, command) in commands {
-                    let mut tx = store.begin_writing(data::shop(u128::from(1 + id % SHOPS))).await?;
+                    let mut tx = store.begin(data::shop(u128::from(1 + id % SHOPS))).await?;
                     tx.execute(vec![data::envelope(command)]).await?;
                     tx.commit().await?;
                 }
@@ -47,9 +50,8 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<On
         for outcome in clients.join_all().await {
             outcome?;
         }
-        measured.ours.push(scale.commands as f64 / began.elapsed().as_secs_f64());
-
-        measured.pgbench.push(pgbench(database, scale.commands)?);
+        let ours = scale.commands as f64 / began.elapsed().as_secs_f64();
+        let limit = pgbench(database, scale.commands)?;
 
         let work: Vec<_> = split(&next, scale.commands);
         let began = Instant::now();
@@ -69,7 +71,12 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<On
         for outcome in clients.join_all().await {
             outcome.map_err(anyhow::Error::msg)?;
         }
-        measured.peer.push(scale.commands as f64 / began.elapsed().as_secs_f64());
+        let peer = scale.commands as f64 / began.elapsed().as_secs_f64();
+        if !warming_up {
+            measured.ours.push(ours);
+            measured.pgbench.push(limit);
+            measured.peer.push(peer);
+        }
     }
     Ok(measured)
 }
@@ -78,15 +85,10 @@ type Work = Vec<(u64, domain::Command)>;
 
 /// Each client's commands, made beforehand.
 fn split(next: &AtomicU64, commands: u64) -> Vec<Work> {
-    let share = commands / CLIENTS;
-    let work = |_| -> Work {
-        (0..share)
-            .map(|_| {
-                let id = 5_000_000 + next.fetch_add(1, Ordering::Relaxed);
-                (id, data::commands(id).remove(0))
-            })
-            .collect()
-    };
+    let share = commands / CLIENTS / 3;
+    let of_order = |id: u64| data::commands(id).into_iter().map(move |command| (id, command));
+    let work =
+        |_| -> Work { (0..share).flat_map(|_| of_order(5_000_000 + next.fetch_add(1, Ordering::Relaxed))).collect() };
     (0..CLIENTS).map(work).collect()
 }
 
@@ -112,26 +114,32 @@ fn pgbench(database: &TestDatabase, transactions: u64) -> anyhow::Result<f64> {
     let (payload, metadata) = row.trim_end().split_once('\t').ok_or_else(|| anyhow::anyhow!("no row to copy"))?;
     let mut command = limits::client("pgbench", database);
     command.args(["-n", "-M", "prepared", "-c", "8", "-j", "2", "-t", &(transactions / CLIENTS).to_string()]);
-    for number in 1..=SHOPS {
+    for (number, is_first) in (1..=SHOPS).flat_map(|number| [(number, true), (number, false)]) {
         let shop = data::shop(u128::from(number));
+        // A third of the commands meets a new buyer.
+        let (keys, weight) = if is_first {
+            let insert = "INSERT INTO subject_keys (shop_id, subject, wrapped) SELECT '{shop}', k.subject, k.wrapped FROM \
+                          UNNEST(ARRAY['customer:' || :agg], ARRAY[decode(repeat('ab', 60), 'hex')]) AS k (subject, wrapped);\n";
+            (insert.replace("{shop}", &shop.to_string()), 1)
+        } else {
+            (String::new(), 2)
+        };
         let script = format!(
             "\\set agg random(1, 9000000000000000)
 \\startpipeline
 BEGIN;
 SET LOCAL ROLE ecomdash_app;
-SELECT set_config('app.current_shop_id', '{shop}', true);
-SELECT 1 FROM heads WHERE shop_id = '{shop}' FOR UPDATE;
+SET LOCAL app.current_shop_id = '{shop}';
 \\endpipeline
-SELECT h.position, clock_timestamp() AS now, k.wrapped AS shop_key, s.subjects, s.wrapped, e.streams, e.payloads FROM heads h \
+SELECT h.position, (SELECT seen.position FROM heads seen WHERE seen.shop_id = '{shop}') AS seen, clock_timestamp() AS now, k.wrapped AS shop_key, s.subjects, s.wrapped, e.streams, e.payloads FROM heads h \
 LEFT JOIN shop_keys k ON k.shop_id = h.shop_id LEFT JOIN LATERAL (SELECT array_agg(subject) AS subjects, \
 array_agg(wrapped) AS wrapped FROM subject_keys WHERE shop_id = '{shop}' AND subject = ANY(ARRAY['customer:' || :agg, 'shop'])) s ON true \
 LEFT JOIN LATERAL (SELECT array_agg(n) AS streams, array_agg(sequence) AS sequences, array_agg(event_type) AS event_types, \
 array_agg(event_version) AS event_versions, array_agg(payload) AS payloads FROM (SELECT w.n, v.sequence, v.event_type, \
 v.event_version, v.payload::text AS payload FROM UNNEST(ARRAY['order'], ARRAY[:agg::text]) WITH ORDINALITY AS \
 w (aggregate_type, aggregate_id, n) JOIN events v ON v.shop_id = '{shop}' AND v.aggregate_type = w.aggregate_type \
-AND v.aggregate_id = w.aggregate_id ORDER BY w.n, v.sequence) history) e ON true WHERE h.shop_id = '{shop}' \\gset
-WITH made_keys AS (INSERT INTO subject_keys (shop_id, subject, wrapped) SELECT '{shop}', k.subject, k.wrapped FROM \
-UNNEST(ARRAY['customer:' || :agg], ARRAY[decode(repeat('ab', 60), 'hex')]) AS k (subject, wrapped)), made_work AS (INSERT INTO \
+AND v.aggregate_id = w.aggregate_id ORDER BY w.n, v.sequence) history) e ON true WHERE h.shop_id = '{shop}' FOR NO KEY UPDATE OF h \\gset
+{keys}WITH made_work AS (INSERT INTO \
 work_queue (shop_id, kind, due_at) VALUES ('{shop}', 'project', now())), appended AS (INSERT INTO events (shop_id, position, \
 recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, hash) SELECT '{shop}', \
 e.position, e.recorded_at, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::json, \
@@ -143,9 +151,9 @@ COMMIT;
 ",
             payload = payload.replace('\'', "''"),
         );
-        let path = folder.join(format!("{number}.sql"));
+        let path = folder.join(format!("{number}-{weight}.sql"));
         std::fs::write(&path, script)?;
-        command.arg("-f").arg(path);
+        command.arg("-f").arg(format!("{}@{weight}", path.display()));
     }
     let output = command.output()?;
     std::fs::remove_dir_all(folder)?;

@@ -23,7 +23,7 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<Re
     data::create(&store, shop).await?;
     let orders: Vec<u64> = (1..=scale.rebuild_orders).collect();
     for orders in orders.chunks(500) {
-        let mut tx = store.begin_writing(shop).await?;
+        let mut tx = store.begin(shop).await?;
         tx.execute(orders.iter().flat_map(|id| data::commands(*id)).map(data::envelope).collect()).await?;
         tx.commit().await?;
     }
