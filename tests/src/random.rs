@@ -111,7 +111,7 @@ fn one_order(rng: &mut StdRng, id: u64, placed: DateTime<Utc>, made: &mut Made) 
                 body = body.with("financial_status", json!("paid")).with("customer", Value::Null);
                 send("orders/paid", &body.0, triggered_at, rng);
             }
-            7 if step > 2 => {
+            7 if step > 0 => {
                 made.deletions += 1;
                 send("orders/delete", &json!({ "id": id }), triggered_at, rng);
             }

@@ -1,0 +1,132 @@
+//! No personal value is readable in the database: what comes in by webhook is sealed in inbox, log and read models.
+
+use std::process::Command;
+
+use ecomdash_tests::{
+    Cluster, Ecomdash, Shop, TestDatabase,
+    bodies::{line, order, refund},
+};
+use serde_json::json;
+
+/// One for every field that can be personal.
+const PLANTED: [&str; 22] = [
+    "Zebedee",
+    "Quillfeather",
+    "zebedee.q@planted.example",
+    "contact.q@planted.example",
+    "+1 555 010 7788",
+    "77 Plantation Mews",
+    "Cabbageville",
+    "98.51.100.77",
+    "please ring twice",
+    "Gift wrap for Ottoline",
+    "vip-zebedee",
+    "Engraving: Ottoline",
+    "zebedee-SAVE@planted.example",
+    "Custom cape for Ottoline",
+    "arrived in tatters",
+    "Ottoline asked for it",
+    "Owner Quimby",
+    "owner.q@planted.example",
+    "Quimby Road 9",
+    "authenticate?key=plantedkey",
+    "Company of Zebedee",
+    "utm_content=ottoline",
+];
+
+async fn world() -> (TestDatabase, Ecomdash, Shop) {
+    let database = TestDatabase::new().await;
+    let server = Ecomdash::start(&["up", "--port", "0"], &database, &[("LOG_LEVEL", "trace")]);
+    let shop = Shop::register(&database.open(), &server.url, "UTC", "USD").await;
+    let address = json!({ "first_name": "Zebedee", "last_name": "Quillfeather", "name": "Zebedee Quillfeather",
+        "address1": "77 Plantation Mews", "city": "Cabbageville", "company": "Company of Zebedee",
+        "phone": "+1 555 010 7788", "country_code": "US", "province_code": "IL" });
+    let custom = line(2, "5.00", 1)
+        .with("product_id", json!(null))
+        .with("title", json!("Custom cape for Ottoline"))
+        .with("properties", json!([{ "name": "text", "value": "Engraving: Ottoline" }]));
+    let body = order(1, "2026-11-01T12:00:00Z", vec![line(1, "10.00", 1), custom])
+        .code("zebedee-SAVE@planted.example")
+        .with("email", json!("zebedee.q@planted.example"))
+        .with("contact_email", json!("contact.q@planted.example"))
+        .with("phone", json!("+1 555 010 7788"))
+        .with("browser_ip", json!("98.51.100.77"))
+        .with("note", json!("please ring twice"))
+        .with("note_attributes", json!([{ "name": "wrap", "value": "Gift wrap for Ottoline" }]))
+        .with("tags", json!("vip-zebedee"))
+        .with("landing_site", json!("/x?utm_source=mail&utm_content=ottoline"))
+        .with("order_status_url", json!("https://shop.example/orders/authenticate?key=plantedkey"))
+        .with("customer", json!({ "id": 7, "first_name": "Zebedee", "last_name": "Quillfeather" }))
+        .with("shipping_address", address.clone())
+        .with("billing_address", address);
+    let refund = refund(1, 1, "2026-11-02T12:00:00Z")
+        .line(1, 1, "10.00", "0.00", "return")
+        .with("note", json!("arrived in tatters"));
+    let edited = json!({ "order_edit": { "id": 1, "order_id": 1, "committed_at": "2026-11-02T13:00:00Z",
+        "staff_note": "Ottoline asked for it", "line_items": { "additions": [], "removals": [] } } });
+    let owner = json!({ "id": 1, "name": "Shop", "shop_owner": "Owner Quimby", "email": "owner.q@planted.example",
+        "address1": "Quimby Road 9", "updated_at": "2026-11-01T00:00:00Z", "iana_timezone": "UTC" });
+    for (topic, body) in [
+        ("orders/create", &body.0),
+        ("refunds/create", &refund.0),
+        ("orders/edited", &edited),
+        ("shop/update", &owner),
+        ("carts/update", &body.0),
+    ] {
+        assert_eq!(shop.deliver(topic, body).await, 200);
+    }
+    // For a shop that nobody knows, and one that is no JSON: kept, too.
+    let mut unknown = shop.at(&server.url);
+    unknown.domain = "unknown.myshopify.com".into();
+    assert_eq!(unknown.deliver("orders/create", &body.0).await, 200);
+    let broken = format!("{} Zebedee", body.0);
+    assert_eq!(shop.try_deliver("orders/create", &broken, "broken", None).await.unwrap().status(), 200);
+    assert_eq!(shop.metrics("2026-11-01", "2026-11-01").await.get("orders"), Some(1));
+    (database, server, shop)
+}
+
+fn found(text: &str) -> Vec<&'static str> {
+    let lower = text.to_lowercase();
+    PLANTED.into_iter().filter(|value| lower.contains(&value.to_lowercase())).collect()
+}
+
+#[tokio::test]
+async fn planted_values_are_in_no_table_no_log_and_no_answer() {
+    let (database, mut server, shop) = world().await;
+    let dump = Command::new(pg_dump())
+        .arg("--inserts")
+        .arg(&database.superuser_url)
+        .output()
+        .expect("pg_dump is installed with the server");
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    let dump = String::from_utf8_lossy(&dump.stdout);
+    // The dump holds what it should, so that finding nothing means something.
+    assert!(dump.contains("OrderPlaced") && dump.contains("RefundIssued") && dump.contains("ShopUpdated"));
+    assert_eq!(found(&dump), [""; 0], "in the clear in the database");
+    // Bytea is dumped in hex: the same values in that spelling.
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let in_hex: Vec<_> = PLANTED.iter().filter(|value| dump.contains(&hex(value))).collect();
+    assert!(in_hex.is_empty(), "in the clear in bytes: {in_hex:?}");
+
+    for path in
+        ["/api/orders", "/api/dashboard/stats?from=2026-11-01&to=2026-11-02", &format!("/api/shops/{}", shop.domain)]
+    {
+        assert_eq!(found(&shop.get(path).await.1.to_string()), [""; 0], "{path}");
+    }
+    server.terminate();
+    let log = server.log();
+    assert!(log.contains("request"), "the log is there");
+    assert_eq!(found(&log), [""; 0], "in the log");
+    for secret in [ecomdash_tests::SECRET, &database.encryption_keys, &shop.token, "owner@"] {
+        assert!(!log.contains(secret), "a secret is in the log");
+    }
+}
+
+fn pg_dump() -> String {
+    let _ = Cluster::shared();
+    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<_> =
+        installed.map(|entry| entry.path().join("bin/pg_dump")).filter(|path| path.is_file()).collect();
+    found.sort();
+    found.pop().map_or("pg_dump".to_owned(), |path| path.display().to_string())
+}

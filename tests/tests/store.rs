@@ -1,0 +1,188 @@
+//! The log under concurrency and under both kinds of login, and the schema under many migrators.
+
+use chrono::Utc;
+use cqrs_es::persist::PersistedEventRepository;
+use domain::{
+    Command, Personal, ShopId,
+    ids::OrderId,
+    order::{Order, OrderCommand},
+    shop::{Shop, ShopCommand},
+};
+use ecomdash_tests::{
+    Login, TestDatabase, bare_command,
+    bodies::{line, order},
+};
+use event_store::{Database, Envelope, Metadata, ShopEvents, StoreError, create_shop, events, migrate, verify};
+use futures::TryStreamExt;
+use serde_json::json;
+use shopify::{Context, Translation, translate};
+use uuid::Uuid;
+
+async fn new_shop(store: &Database) -> ShopId {
+    let shop = ShopId(Uuid::now_v7());
+    let mut tx = store.begin(shop).await.unwrap();
+    create_shop(&mut tx).await.unwrap();
+    tx.commit().await.unwrap();
+    shop
+}
+
+fn observe(id: u64, note: &str) -> Envelope {
+    let body = order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]).with("note", json!(note)).0.to_string();
+    let domain = "x.myshopify.com".parse().unwrap();
+    let context = Context {
+        topic: "orders/create",
+        triggered_at: None,
+        received_at: Utc::now(),
+        domain: &domain,
+        shopify_id: None,
+        currency: "USD".parse().unwrap(),
+    };
+    match translate(&context, body.as_bytes()).unwrap() {
+        Translation::Commands(mut commands) => Envelope::new(commands.remove(0), Metadata::from_source("sync")),
+        Translation::Ignored(why) => panic!("{why}"),
+    }
+}
+
+async fn append(store: &Database, shop: ShopId, commands: Vec<Envelope>) -> Result<usize, StoreError> {
+    let mut tx = store.begin(shop).await?;
+    let appended = tx.execute(commands).await?;
+    tx.commit().await?;
+    Ok(appended.iter().map(|appended| appended.events).sum())
+}
+
+/// The same under a superuser's login, which row-level security would not hold, and under an ordinary one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_writers_leave_one_unbroken_log_per_shop_under_either_login() {
+    for login in [Login::Ordinary, Login::Superuser] {
+        let database = TestDatabase::empty(login).await;
+        migrate(&database.url).await.unwrap();
+        let store = database.open_with(8);
+        let (ours, theirs) = (new_shop(&store).await, new_shop(&store).await);
+        let mut writers = tokio::task::JoinSet::new();
+        for writer in 0..8_u64 {
+            let store = store.clone();
+            let shop = if writer % 2 == 0 { ours } else { theirs };
+            writers.spawn(async move {
+                for number in 0..20_u64 {
+                    // Every writer tells of the same orders, too: only the first one's is news.
+                    let commands = vec![observe(number, "same"), observe(1000 * (writer + 1) + number, "own")];
+                    append(&store, shop, commands).await.unwrap();
+                }
+            });
+        }
+        writers.join_all().await;
+        for shop in [ours, theirs] {
+            let verified = verify(&store, shop, |_| {}).await.unwrap();
+            assert_eq!((verified.events, verified.fault), (20 + 4 * 20, None), "{login:?}");
+            let log: Vec<_> = events(&store, shop, 0, i64::MAX).try_collect().await.unwrap();
+            assert!(log.windows(2).all(|pair| pair[0].recorded_at < pair[1].recorded_at), "an instant is one position");
+            let some: Vec<_> = events(&store, shop, 10, 15).try_collect().await.unwrap();
+            assert_eq!(some.iter().map(|event| event.position).collect::<Vec<_>>(), [11, 12, 13, 14, 15]);
+        }
+        // Another shop's rows are out of reach, whoever is logged in.
+        let mut tx = store.begin(ours).await.unwrap();
+        let foreign: i64 = sqlx::query_scalar("SELECT count(*) FROM events WHERE shop_id = $1")
+            .bind(theirs.0)
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
+        assert_eq!(foreign, 0, "{login:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_decides_each_command_on_what_the_ones_before_it_made() {
+    let database = TestDatabase::new().await;
+    let store = database.open();
+    let shop = new_shop(&store).await;
+    let delete =
+        || Envelope::new(Command::Order(OrderId(1), OrderCommand::ObserveDeletion { at: None }), Metadata::default());
+    let events =
+        append(&store, shop, vec![observe(1, "a"), observe(1, "a"), delete(), delete(), observe(2, "b")]).await;
+    assert_eq!(events.unwrap(), 3);
+    assert_eq!(append(&store, shop, vec![observe(1, "a"), delete()]).await.unwrap(), 0, "no difference, no event");
+    let mut tx = store.begin(shop).await.unwrap();
+    assert!(tx.load::<Order>("1").await.unwrap().deleted);
+    assert_eq!(tx.head().await.unwrap().0, 3);
+
+    let nobody = ShopId(Uuid::now_v7());
+    assert!(matches!(append(&store, nobody, vec![observe(1, "a")]).await, Err(StoreError::NoSuchShop(_))));
+}
+
+#[tokio::test]
+async fn what_a_newer_build_wrote_is_told_apart_from_what_is_broken() {
+    let database = TestDatabase::new().await;
+    let store = database.open();
+    let shop = new_shop(&store).await;
+    append(&store, shop, vec![observe(1, "a"), observe(2, "b")]).await.unwrap();
+    let mut superuser = database.superuser().await;
+    sqlx::raw_sql(
+        "ALTER TABLE events DISABLE TRIGGER ALL;
+         UPDATE events SET event_version = '2' WHERE aggregate_id = '1';
+         UPDATE events SET payload = '{\"OrderPlaced\": {}}' WHERE aggregate_id = '2'",
+    )
+    .execute(&mut superuser)
+    .await
+    .unwrap();
+    let mut tx = store.begin(shop).await.unwrap();
+    assert!(matches!(tx.load::<Order>("1").await, Err(StoreError::Newer { .. })));
+    assert!(matches!(tx.load::<Order>("2").await, Err(StoreError::Unreadable { .. })));
+}
+
+#[tokio::test]
+async fn cqrs_es_reads_one_aggregate_s_history_and_may_not_write() {
+    let database = TestDatabase::new().await;
+    let store = database.open();
+    let shop = new_shop(&store).await;
+    let register = ShopCommand::Register {
+        domain: Personal::Clear("x.myshopify.com".into()),
+        shopify_id: None,
+        timezone: "UTC".parse().unwrap(),
+        currency: "USD".parse().unwrap(),
+        at: Utc::now(),
+    };
+    append(&store, shop, vec![Envelope::new(Command::Shop(register), Metadata::default()), observe(1, "a")])
+        .await
+        .unwrap();
+    let repository = ShopEvents::new(store.begin(shop).await.unwrap());
+    let history = repository.get_events::<Shop>(Shop::ID).await.unwrap();
+    assert_eq!((history.len(), history[0].sequence, &*history[0].event_type), (1, 1, "ShopRegistered"));
+    assert!(repository.get_last_events::<Order>("1", 1).await.unwrap().is_empty());
+    assert!(repository.persist::<Shop>(&history, None).await.is_err());
+    assert!(repository.into_tx().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_processes_that_migrate_at_once_make_one_schema() {
+    let database = TestDatabase::empty(Login::Ordinary).await;
+    let mut processes: Vec<_> = (0..10)
+        .map(|_| {
+            let mut command = bare_command(&std::env::temp_dir());
+            command.env("DATABASE_URL", &database.url).env("ENCRYPTION_KEYS", &database.encryption_keys);
+            command.arg("migrate").stdout(std::process::Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    for process in &mut processes {
+        assert!(process.wait().unwrap().success());
+    }
+    let mut login = database.login().await;
+    assert!(event_store::schema_is_current(&mut login).await.unwrap());
+    assert!(migrate(&database.url).await.is_ok(), "and once more");
+}
+
+#[tokio::test]
+async fn a_key_ring_that_cannot_open_what_is_stored_is_refused_at_the_start() {
+    let database = TestDatabase::new().await;
+    let (ok, text) = ecomdash_tests::run(
+        &database,
+        &["shop", "register", "a.myshopify.com", "--timezone", "UTC", "--currency", "USD"],
+    );
+    assert!(ok, "{text}");
+    let other = vault::MasterRing::generate_key().unwrap();
+    let mut command = bare_command(&std::env::temp_dir());
+    command.env("DATABASE_URL", &database.url).env("ENCRYPTION_KEYS", &other);
+    let output = command.args(["shop", "list"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("cannot open the keys"), "{text}");
+    assert!(!text.contains(&other), "no key is shown");
+}
