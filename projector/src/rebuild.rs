@@ -92,8 +92,7 @@ pub async fn rebuild(
         }
     }
     let rebuilt = switch(database, shop, &mut cache, &mut checkpoint, definition, options.check_only).await?;
-    let keep = rebuilt.generation;
-    delete_others(database, shop, name, keep).await?;
+    delete_abandoned(database, shop, name).await?;
     Ok(Rebuilt { events, ..rebuilt })
 }
 
@@ -128,6 +127,17 @@ async fn start(database: &Database, shop: ShopId, name: &str) -> Result<(Checkpo
     .fetch_optional(&mut *tx)
     .await?
     .filter(|row| zone(&row.timezone) == timezone && row.definition.cast_unsigned() == definition);
+    // What was begun for another zone or definition is abandoned.
+    sqlx::query!(
+        "DELETE FROM checkpoints
+         WHERE shop_id = $1 AND projection = $2 AND generation <> $3
+           AND generation > (SELECT l.generation FROM live_generations l WHERE l.shop_id = $1 AND l.projection = $2)",
+        shop.0,
+        name,
+        begun.as_ref().map_or(-1, |row| row.generation),
+    )
+    .execute(&mut *tx)
+    .await?;
     let checkpoint = match begun {
         Some(row) => Checkpoint {
             projection: name.to_owned(),
@@ -266,22 +276,12 @@ async fn restate(
     Ok(())
 }
 
-/// Old generations go in batches: nothing reads them any more.
-async fn delete_others(database: &Database, shop: ShopId, name: &str, keep: i32) -> Result<(), StoreError> {
-    let Some(model) = projection(name) else {
-        return Ok(());
-    };
+/// Generations without a checkpoint go in batches: nothing reads them, and nobody fills them.
+async fn delete_abandoned(database: &Database, shop: ShopId, name: &str) -> Result<(), StoreError> {
+    let Some(model) = projection(name) else { return Ok(()) };
     loop {
         let mut tx = hold(database, shop).await?;
-        let deleted = model.delete(&mut tx, shop, keep, DELETE_STEP).await?;
-        sqlx::query!(
-            "DELETE FROM checkpoints WHERE shop_id = $1 AND projection = $2 AND generation <> $3",
-            shop.0,
-            name,
-            keep,
-        )
-        .execute(&mut *tx)
-        .await?;
+        let deleted = model.delete(&mut tx, shop, DELETE_STEP).await?;
         tx.commit().await?;
         if deleted == 0 {
             return Ok(());

@@ -1,8 +1,9 @@
 //! The loop: look for work, do a batch, look again.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use event_store::{Database, PROJECT, StoreError};
+use futures::FutureExt;
 use ingest::{DirectoryEntry, INGEST, Ingested};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -98,7 +99,7 @@ impl Worker {
             };
             match candidate.kind.as_str() {
                 INGEST => self.ingest(claim, &candidate).await?,
-                PROJECT => match project(&mut claim, cache).await {
+                PROJECT => match guarded(project(&mut claim, cache)).await {
                     Ok(()) => claim.commit().await?,
                     Err(error) => self.put_off_projection(claim, &candidate, error).await?,
                 },
@@ -119,7 +120,7 @@ impl Worker {
             claim.settle(None).await?; // resuming makes its own work
             return claim.commit().await;
         };
-        let failure = match ingest::ingest(&mut claim.tx, &entry, ingest::BATCH).await {
+        let failure = match guarded(ingest::ingest(&mut claim.tx, &entry, ingest::BATCH)).await {
             Ok(ingested) => {
                 // A delivery that was put off has made its own row, due when it is.
                 claim.settle(ingested.is_full.then_some(0.0)).await?;
@@ -150,7 +151,7 @@ impl Worker {
             let Some(mut tx) = lock(&self.database, candidate.shop, INGEST).await? else {
                 return Ok(());
             };
-            match ingest::ingest(&mut tx, entry, 1).await {
+            match guarded(ingest::ingest(&mut tx, entry, 1)).await {
                 Ok(ingested) => {
                     tx.commit().await?;
                     report(candidate, ingested);
@@ -247,6 +248,12 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// A panic is a fault of ours that some event or body brought to light: it is treated as that one's, and the worker lives.
+async fn guarded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let outcome = AssertUnwindSafe(work).catch_unwind().await;
+    outcome.unwrap_or_else(|_| Err(StoreError::Refused("the work panicked".into())))
 }
 
 fn report(candidate: &Candidate, ingested: Ingested) {

@@ -112,16 +112,17 @@ impl Projection for OrderList {
         &'a self,
         connection: &'a mut PgConnection,
         shop: ShopId,
-        keep: i32,
         limit: i64,
     ) -> BoxFuture<'a, Result<u64, sqlx::Error>> {
         Box::pin(async move {
             let done = sqlx::query!(
                 "DELETE FROM order_list
                  WHERE shop_id = $1 AND ctid = ANY (ARRAY(
-                     SELECT ctid FROM order_list WHERE shop_id = $1 AND generation <> $2 LIMIT $3))",
+                     SELECT ctid FROM order_list
+                     WHERE shop_id = $1 AND generation <> ALL (ARRAY(
+                         SELECT generation FROM checkpoints WHERE shop_id = $1 AND projection = 'orders'))
+                     LIMIT $2))",
                 shop.0,
-                keep,
                 limit,
             )
             .execute(connection)

@@ -51,12 +51,11 @@ pub trait Projection: Send {
         generation: &'a Generation,
     ) -> BoxFuture<'a, Result<(), sqlx::Error>>;
 
-    /// Deletes up to `limit` rows of generations other than `keep`. Returns how many.
+    /// Deletes up to `limit` rows of generations that have no checkpoint: neither served nor being built. Returns how many.
     fn delete<'a>(
         &'a self,
         connection: &'a mut PgConnection,
         shop: ShopId,
-        keep: i32,
         limit: i64,
     ) -> BoxFuture<'a, Result<u64, sqlx::Error>>;
 

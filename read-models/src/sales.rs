@@ -44,23 +44,29 @@ impl Projection for SalesProjection {
         &'a self,
         connection: &'a mut PgConnection,
         shop: ShopId,
-        keep: i32,
         limit: i64,
     ) -> BoxFuture<'a, Result<u64, sqlx::Error>> {
         Box::pin(async move {
             let facts = sqlx::query!(
                 "DELETE FROM sale_fact
                  WHERE shop_id = $1 AND ctid = ANY (ARRAY(
-                     SELECT ctid FROM sale_fact WHERE shop_id = $1 AND generation <> $2 LIMIT $3))",
+                     SELECT ctid FROM sale_fact
+                     WHERE shop_id = $1 AND generation <> ALL (ARRAY(
+                         SELECT generation FROM checkpoints WHERE shop_id = $1 AND projection = 'sales'))
+                     LIMIT $2))",
                 shop.0,
-                keep,
                 limit,
             )
             .execute(&mut *connection)
             .await?;
-            let days = sqlx::query!("DELETE FROM daily_sales WHERE shop_id = $1 AND generation <> $2", shop.0, keep)
-                .execute(connection)
-                .await?;
+            let days = sqlx::query!(
+                "DELETE FROM daily_sales
+                 WHERE shop_id = $1 AND generation <> ALL (ARRAY(
+                     SELECT generation FROM checkpoints WHERE shop_id = $1 AND projection = 'sales'))",
+                shop.0,
+            )
+            .execute(connection)
+            .await?;
             Ok(facts.rows_affected() + days.rows_affected())
         })
     }

@@ -8,7 +8,7 @@ use std::{
 
 use ecomdash_tests::{
     Ecomdash, SECRET, Shop, TestDatabase,
-    bodies::{line, order},
+    bodies::{line, order, refund},
     run,
 };
 use reqwest::{Client, RequestBuilder, StatusCode};
@@ -134,16 +134,29 @@ async fn odd_deliveries_are_answered_200_kept_and_listed() {
     let deep = format!("{}1{}", "[".repeat(2000), "]".repeat(2000));
     let deep = format!("{{\"id\": 9, \"note_attributes\": {deep}}}");
     assert_eq!(status(world.signed("/webhooks/orders_create", deep)).await, 200);
+    // Values that are JSON and cannot be: they stop nobody.
+    let mut hostile = order(50, "2026-11-01T12:00:00Z", vec![line(50, "99999999999.99", 1)]);
+    hostile.0["name"] = json!("#\u{0}50");
+    let row = refund(50, 50, "2026-11-01T13:00:00Z").line(50, 999_999_999, "1.00", "0.00", "return");
+    for body in [
+        hostile.clone().refunded(&row).0,
+        hostile.clone().with("processed_at", json!("-0300-01-01T00:00:00Z")).0,
+        hostile.with("processed_at", json!("+99999-01-01T00:00:00Z")).0,
+        order(51, "2026-11-01T12:00:00Z", vec![line(51, "99999999999999999.99", 1_000_000)]).0,
+        order(u64::MAX - 10_000_000, "2026-10-01T12:00:00Z", vec![line(u64::MAX - 10_000, "1.00", 1)]).0,
+    ] {
+        assert_eq!(status(world.signed("/webhooks/orders_create", body.to_string())).await, 200);
+    }
     // A good order behind all of them is counted all the same.
     assert_eq!(world.shop.deliver("orders/create", &body()).await, 200);
-    assert_eq!(world.shop.metrics("2026-11-01", "2026-11-01").await.get("orders"), Some(1));
+    assert_eq!(world.shop.metrics("2026-11-01", "2026-11-01").await.get("orders"), Some(2));
 
     let list = world.list();
     let count = |status: &str| list.lines().filter(|line| line.contains(&format!("\"status\":\"{status}\""))).count();
     let expected = |status: &str| cases.iter().filter(|case| case.3 == status).count();
-    assert_eq!(count("dead"), expected("dead") + 1, "{list}");
+    assert_eq!(count("dead"), expected("dead") + 4, "{list}");
     assert_eq!(count("ignored"), expected("ignored"), "{list}");
-    assert_eq!(count("translated"), 1);
+    assert_eq!(count("translated"), 3);
     for line in list.lines().filter(|line| line.contains("\"dead\"")) {
         assert!(line.contains("\"reason\":\""), "{line}");
     }

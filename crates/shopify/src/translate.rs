@@ -58,6 +58,9 @@ pub enum TranslateError {
         #[source]
         source: MoneyError,
     },
+    /// A time outside of 1970 to 9998.
+    #[error("`{0}` is not a time that anything happens at")]
+    Time(&'static str),
     /// The body speaks of another shop than its header.
     #[error("the body names another shop than the delivery's header")]
     OtherShop,

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Amounts, Book, Dimensions, LineType, Reason, reason_of, share};
 use crate::{
     ids::LineId,
-    money::divide_half_even,
+    money::{MAX_MINOR, divide_half_even},
     order::{Line, LineKind, Restock, Seen},
 };
 
@@ -190,7 +190,13 @@ fn reversals(book: &Book<'_>, id: LineId, line: &Line) -> Vec<Reversal> {
 
 /// The gross of units that a refund row gives back.
 fn gross_of(left: &Worth, line: &Line, units: i64) -> i64 {
-    if (1..=left.units).contains(&units) { share(left.gross, units, left.units) } else { line.price_minor * units }
+    if (1..=left.units).contains(&units) {
+        return share(left.gross, units, left.units);
+    }
+    // More units than were sold: whatever the body says, the sum must stay one.
+    let gross = i128::from(line.price_minor) * i128::from(units);
+    let bound = i128::from(MAX_MINOR);
+    i64::try_from(gross.clamp(-bound, bound)).expect("clamped")
 }
 
 /// What a line is worth before any reversal. In tax-inclusive orders the tax is taken off price and discount.

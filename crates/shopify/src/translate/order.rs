@@ -13,7 +13,7 @@ use domain::{
 
 use super::{
     Context, TranslateError, parse,
-    values::{allocations, currency, id, minor, names_a_person, taxes, units, utm, within_bounds},
+    values::{allocations, currency, id, instant, minor, names_a_person, plain, taxes, units, utm, within_bounds},
     version,
 };
 use crate::payload::{
@@ -30,14 +30,14 @@ pub(super) fn snapshot(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command
     };
     let observed = ObservedOrder {
         order_id,
-        version: version(context, order.updated_at, body),
+        version: version(context, instant("updated_at", order.updated_at)?, body),
         terms: terms(&order, currency)?,
         status: Status {
-            financial: order.financial_status.clone(),
-            fulfillment: order.fulfillment_status.clone(),
-            cancelled_at: order.cancelled_at,
-            cancel_reason: order.cancel_reason.clone(),
-            closed_at: order.closed_at,
+            financial: plain(order.financial_status.as_deref()),
+            fulfillment: plain(order.fulfillment_status.as_deref()),
+            cancelled_at: instant("cancelled_at", order.cancelled_at)?,
+            cancel_reason: plain(order.cancel_reason.as_deref()),
+            closed_at: instant("closed_at", order.closed_at)?,
         },
         customer: order.customer.as_ref().and_then(|customer| customer.id.as_ref()?.id()).map(CustomerId),
         lines: each(order.line_items, |body| line(body, currency))?,
@@ -52,7 +52,8 @@ pub(super) fn edit(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, T
     let OrderEdited { order_edit: edit } = parse(body)?;
     let order_id = OrderId(id("order_edit.order_id", edit.order_id.as_ref())?);
     let edit_id = EditId(id("order_edit.id", edit.id.as_ref())?);
-    let at = edit.committed_at.or(edit.created_at).ok_or(TranslateError::Missing("order_edit.committed_at"))?;
+    let at = instant("order_edit.committed_at", edit.committed_at.or(edit.created_at))?
+        .ok_or(TranslateError::Missing("order_edit.committed_at"))?;
     let lines = edit.line_items.unwrap_or_default();
     let shipping = edit.shipping_lines.unwrap_or_default();
     let command = OrderCommand::ObserveEdit {
@@ -103,16 +104,16 @@ fn terms(order: &OrderBody, currency: Currency) -> Result<Terms, TranslateError>
     };
     let total_price = shop_amount(order.total_price_set.as_ref(), order.total_price.as_ref());
     Ok(Terms {
-        name: text(order.name.clone()),
-        created_at: order.created_at,
-        processed_at: order.processed_at,
+        name: plain(order.name.as_deref()),
+        created_at: instant("created_at", order.created_at)?,
+        processed_at: instant("processed_at", order.processed_at)?,
         currency,
         presentment_currency: order.presentment_currency.as_deref().and_then(|code| code.parse().ok()),
         taxes_included: order.taxes_included.unwrap_or(false),
         test: order.test.unwrap_or(false),
-        source_name: text(order.source_name.clone()),
-        country: address.and_then(|address| address.text("country_code")),
-        region: address.and_then(|address| address.text("province_code")),
+        source_name: plain(order.source_name.as_deref()),
+        country: plain(address.and_then(|address| address.text("country_code")).as_deref()),
+        region: plain(address.and_then(|address| address.text("province_code")).as_deref()),
         duties: set("original_total_duties_set", order.original_total_duties_set.as_ref())?,
         additional_fees: set("original_total_additional_fees_set", order.original_total_additional_fees_set.as_ref())?,
         tip: minor("total_tip_received", order.total_tip_received.as_ref(), currency)?,
@@ -243,7 +244,8 @@ fn currency_of(refund: &RefundBody, otherwise: Currency) -> Result<Currency, Tra
 
 fn refund_of(body: RefundBody, currency: Currency) -> Result<(RefundId, Refund), TranslateError> {
     let refund = Refund {
-        at: body.processed_at.or(body.created_at).ok_or(TranslateError::Missing("refund.processed_at"))?,
+        at: instant("refund.processed_at", body.processed_at.or(body.created_at))?
+            .ok_or(TranslateError::Missing("refund.processed_at"))?,
         return_id: body.r#return.and_then(|body| body.id?.id()).map(ReturnId),
         lines: numbered(body.refund_line_items, |row, body| refund_line(row, &body, currency))?,
         shipping: numbered(body.refund_shipping_lines, |row, body| refund_shipping(row, &body, currency))?,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Datelike, Utc};
 use domain::{
     Currency, Money, MoneyError,
     money::{MAX_MINOR, scaled},
@@ -35,6 +36,20 @@ pub(super) fn within_bounds(field: &'static str, price_minor: i64, units: i64) -
         Some(worth) if worth.unsigned_abs() <= MAX_MINOR.unsigned_abs() => Ok(()),
         _ => Err(TranslateError::Amount { field, source: MoneyError::OutOfRange }),
     }
+}
+
+/// Refuses a time that no order was ever placed at, and that the database would refuse later.
+pub(super) fn instant(field: &'static str, at: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>, TranslateError> {
+    match at {
+        Some(at) if !(1970..9999).contains(&at.year()) => Err(TranslateError::Time(field)),
+        at => Ok(at),
+    }
+}
+
+/// A short text as columns can hold it: without NUL, at most 255 characters, `None` when nothing is left.
+pub(super) fn plain(text: Option<&str>) -> Option<String> {
+    let text: String = text?.chars().filter(|c| *c != '\0').take(255).collect();
+    (!text.is_empty()).then_some(text)
 }
 
 pub(super) fn id(field: &'static str, value: Option<&Number>) -> Result<u64, TranslateError> {
