@@ -7,11 +7,12 @@ use axum::{
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
 };
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use ingest::Delivery;
 use secrecy::ExposeSecret;
 use shopify::{ShopDomain, signature};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{ApiError, App};
 
@@ -19,6 +20,8 @@ use crate::{ApiError, App};
 const MAX_BODY_BYTES: usize = 5 * 1024 * 1024;
 /// Shopify hangs up after 5 s: by then it must know to send again.
 const STORE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Of bodies that are being read, over all connections, in bytes: whoever can connect can send some.
+static BUDGET: Semaphore = Semaphore::const_new(256 * 1024 * 1024);
 /// A header that is longer says nothing that is kept.
 const MAX_HEADER_CHARS: usize = 255;
 
@@ -72,18 +75,30 @@ async fn signed_body(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes
     let (Some(header), None) = (signatures.next(), signatures.next()) else {
         return Err(ApiError::BadSignature);
     };
-    let header = header.to_str().map_err(|_| ApiError::BadSignature)?;
-    let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            return Err(ApiError::TooLarge(MAX_BODY_BYTES));
-        }
-        Err(_) => {
-            return Err(ApiError::BadRequest("the body ended before it was complete".into()));
-        }
-    };
+    let header =
+        header.to_str().ok().filter(|header| signature::is_well_formed(header)).ok_or(ApiError::BadSignature)?;
+    let (body, _budget) = read(body).await?;
     let secrets = app.secrets.iter().map(|secret| secret.expose_secret().as_bytes());
     if signature::is_valid(&body, header, secrets) { Ok(body) } else { Err(ApiError::BadSignature) }
+}
+
+/// Reads a body whose sender is not known yet. The permits are its bytes: they are given back when it is dropped.
+async fn read(mut body: Body) -> Result<(Bytes, SemaphorePermit<'static>), ApiError> {
+    let too_large = || ApiError::TooLarge(MAX_BODY_BYTES);
+    let mut bytes = BytesMut::new();
+    let mut budget = BUDGET.try_acquire_many(0).map_err(|_| ApiError::Unavailable(None))?;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::BadRequest("the body ended before it was complete".into()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > MAX_BODY_BYTES {
+            return Err(too_large());
+        }
+        let more = u32::try_from(data.len()).map_err(|_| too_large())?;
+        // Shopify sends it again when there is room.
+        budget.merge(BUDGET.try_acquire_many(more).map_err(|_| ApiError::Unavailable(None))?);
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes.freeze(), budget))
 }
 
 /// The header decides; the path only where there is none. A mismatch is noted.

@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 /// The largest amount, in minor units, that is taken from a body: beyond it something is wrong with the body.
 pub const MAX_MINOR: i64 = 10_000_000_000_000;
 
-/// Why an amount was refused.
+/// Why an amount was refused. No variant shows the text: whoever sends bodies could put anything there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
     /// Not a decimal number.
-    #[error("`{0}` is not a decimal amount")]
-    NotADecimal(String),
+    #[error("it is not a decimal amount")]
+    NotADecimal,
     /// Over [`MAX_MINOR`].
-    #[error("an amount is out of range")]
+    #[error("it is out of range")]
     OutOfRange,
     /// Not three to eight letters or digits.
-    #[error("`{0}` is not a currency code")]
-    NotACurrency(String),
+    #[error("it is not a currency code")]
+    NotACurrency,
 }
 
 /// A currency code: ISO 4217, or whatever else Shopify names (legacy and digital ones exist).
@@ -46,7 +46,7 @@ impl FromStr for Currency {
     fn from_str(code: &str) -> Result<Self, MoneyError> {
         let valid = (3..=8).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric());
         if !valid {
-            return Err(MoneyError::NotACurrency(code.chars().take(16).collect()));
+            return Err(MoneyError::NotACurrency);
         }
         let mut bytes = [0; 8];
         for (to, from) in bytes.iter_mut().zip(code.bytes()) {
@@ -134,9 +134,8 @@ impl Serialize for Money {
 /// # Errors
 /// [`MoneyError::NotADecimal`], or [`MoneyError::OutOfRange`] beyond `i64`.
 pub fn scaled(text: &str, exponent: u32) -> Result<i64, MoneyError> {
-    let fault = || MoneyError::NotADecimal(text.chars().take(32).collect());
     let (mantissa, power) = match text.split_once(['e', 'E']) {
-        Some((mantissa, power)) => (mantissa, power.parse::<i32>().map_err(|_| fault())?),
+        Some((mantissa, power)) => (mantissa, power.parse::<i32>().map_err(|_| MoneyError::NotADecimal)?),
         None => (text, 0),
     };
     let (negative, mantissa) = match mantissa.strip_prefix('-') {
@@ -147,7 +146,7 @@ pub fn scaled(text: &str, exponent: u32) -> Result<i64, MoneyError> {
     let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let empty = whole.is_empty() && fraction.is_empty();
     if empty || !all_digits(whole) || !all_digits(fraction) || mantissa.len() > 40 || power.abs() > 40 {
-        return Err(fault());
+        return Err(MoneyError::NotADecimal);
     }
     // value = digits * 10^shift, in units of 10^-exponent
     let digits = format!("{whole}{fraction}");
@@ -181,13 +180,22 @@ pub fn scaled(text: &str, exponent: u32) -> Result<i64, MoneyError> {
 }
 
 /// `numerator / denominator`, rounded half to even. The denominator is positive.
+///
+/// # Panics
+/// Where the quotient does not fit: a share of an amount always does.
 #[must_use]
 pub fn divide_half_even(numerator: i128, denominator: i128) -> i64 {
+    checked_divide_half_even(numerator, denominator).expect("a share of an i64 amount is one")
+}
+
+/// The same; `None` where the quotient does not fit.
+#[must_use]
+pub fn checked_divide_half_even(numerator: i128, denominator: i128) -> Option<i64> {
     debug_assert!(denominator > 0, "a share is of something");
     let floor = numerator.div_euclid(denominator);
     let twice_rest = 2 * numerator.rem_euclid(denominator);
     let up = twice_rest > denominator || (twice_rest == denominator && floor.rem_euclid(2) == 1);
-    i64::try_from(floor + i128::from(up)).expect("a share of an i64 amount is one")
+    i64::try_from(floor + i128::from(up)).ok()
 }
 
 #[cfg(test)]

@@ -11,17 +11,19 @@ pub struct Candidate {
     pub kind: String,
 }
 
-/// What is due, the longest waiting first. The queue has no row-level security and no content.
-pub async fn candidates(database: &Database, limit: i64) -> Result<Vec<Candidate>, StoreError> {
+/// What is due of the given kinds, the longest waiting first. The queue has no row-level security and no content.
+pub async fn candidates(database: &Database, kinds: &[&str], limit: i64) -> Result<Vec<Candidate>, StoreError> {
+    let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
     let mut fleet = database.begin_fleet().await?;
     let rows = sqlx::query!(
         "SELECT shop_id, kind
          FROM work_queue
-         WHERE due_at <= clock_timestamp()
+         WHERE due_at <= clock_timestamp() AND kind = ANY($1)
          GROUP BY shop_id, kind
          ORDER BY min(due_at)
-         LIMIT $1",
-        limit
+         LIMIT $2",
+        &kinds,
+        limit,
     )
     .fetch_all(&mut *fleet)
     .await?;
@@ -88,6 +90,13 @@ impl Claim {
     /// Makes it so.
     pub async fn commit(self) -> Result<(), StoreError> {
         self.tx.commit().await
+    }
+
+    /// Lets go. An error says that the connection is gone, and the lock with it.
+    pub async fn give_up(self) {
+        if let Err(error) = self.tx.rollback().await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "not rolled back");
+        }
     }
 }
 

@@ -83,7 +83,8 @@ pub async fn fold_page(
         }
         let order_id = order_id(event)?;
         let decoded: OrderEvent = event.decode()?;
-        let known = cache.known.entry((shop, order_id)).or_default();
+        // Taken out while it changes, so that a panic leaves nothing half-changed behind.
+        let mut known = cache.known.remove(&(shop, order_id)).unwrap_or_default();
         known.order.apply(decoded);
         known.sequence = event.sequence;
         let after = sales_of(order_id, &known.order);
@@ -99,6 +100,7 @@ pub async fn fold_page(
             target.model.fold(&target.generation, &change);
         }
         known.sales = after;
+        cache.known.insert((shop, order_id), known);
     }
     Ok(folded)
 }
@@ -131,15 +133,16 @@ async fn load_missing(
     if missing.is_empty() {
         return Ok(());
     }
+    let mut loaded: HashMap<OrderId, Known> = HashMap::with_capacity(missing.len());
     for event in tx.histories(Order::TYPE, &missing, up_to).await? {
-        let known = cache.known.entry((shop, order_id(&event)?)).or_default();
+        let known = loaded.entry(order_id(&event)?).or_default();
         known.order.apply(event.decode()?);
         known.sequence = event.sequence;
     }
-    for id in &missing {
-        let order_id = OrderId(id.parse().expect("read as a number above"));
-        let known = cache.known.entry((shop, order_id)).or_default();
+    // Into the cache only when complete: an error or a panic before leaves no order without its sales there.
+    for (order_id, mut known) in loaded {
         known.sales = sales_of(order_id, &known.order);
+        cache.known.insert((shop, order_id), known);
     }
     Ok(())
 }

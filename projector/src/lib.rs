@@ -10,6 +10,5 @@ mod project;
 mod rebuild;
 mod worker;
 
-pub use project::BUILD;
 pub use rebuild::{Comparison, RebuildOptions, Rebuilt, rebuild};
 pub use worker::{Worker, WorkerOptions};

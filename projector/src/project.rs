@@ -1,7 +1,7 @@
 //! Keeping the live read models of a shop up with its log.
 
 use domain::{Zone, shop::Shop};
-use event_store::{ShopTx, StoreError};
+use event_store::{PROJECT, ShopTx, StoreError};
 use read_models::{Generation, PROJECTIONS};
 
 use crate::{
@@ -12,27 +12,22 @@ use crate::{
 
 /// How many events a batch takes.
 pub const BATCH: i64 = 1000;
-/// Which build this is: a projection that an older one parked is tried again.
-pub const BUILD: &str = env!("CARGO_PKG_VERSION");
-/// How long a parked projection rests before somebody looks whether the build is another.
-const PARKED_REST_S: f64 = 30.0;
-
 /// A read model's place in the log.
 pub struct Checkpoint {
     pub projection: String,
     pub generation: Generation,
     pub position: i64,
-    pub parked_by: Option<String>,
+    pub definition: u32,
+    pub is_parked: bool,
 }
 
 /// Folds the next batch into every live read model that stands at the same place, and moves them on.
 pub async fn project(claim: &mut Claim, cache: &mut OrderCache) -> Result<(), StoreError> {
-    let live = live_checkpoints(&mut claim.tx).await?;
-    let (parked, mut live): (Vec<_>, Vec<_>) =
-        live.into_iter().partition(|checkpoint| checkpoint.parked_by.as_deref() == Some(BUILD));
+    let mut live = live_checkpoints(&mut claim.tx).await?;
+    live.retain(|checkpoint| !checkpoint.is_parked);
     // Those that lag behind (one that was parked and is tried again) catch up first.
     let Some(position) = live.iter().map(|checkpoint| checkpoint.position).min() else {
-        return claim.settle(Some(PARKED_REST_S)).await;
+        return claim.settle(None).await;
     };
     let furthest = live.iter().map(|checkpoint| checkpoint.position).max().unwrap_or(position);
     live.retain(|checkpoint| checkpoint.position == position);
@@ -41,7 +36,7 @@ pub async fn project(claim: &mut Claim, cache: &mut OrderCache) -> Result<(), St
     let limit = if furthest > position { BATCH.min(furthest - position) } else { BATCH };
     let page = claim.tx.events_after(position, limit).await?;
     let Some(last) = page.last().map(|event| event.position) else {
-        return claim.settle((!parked.is_empty()).then_some(PARKED_REST_S)).await;
+        return claim.settle(None).await;
     };
     let targets = live.iter().filter_map(|checkpoint| Target::new(&checkpoint.projection, checkpoint.generation));
     let mut into: Vec<Target> = targets.collect();
@@ -56,11 +51,11 @@ pub async fn project(claim: &mut Claim, cache: &mut OrderCache) -> Result<(), St
         rebuild_if_the_zone_changed(&mut claim.tx, &live).await?;
     }
     let is_full = i64::try_from(page.len()).is_ok_and(|count| count == limit);
-    claim.settle(if is_full { Some(0.0) } else { (!parked.is_empty()).then_some(PARKED_REST_S) }).await
+    claim.settle(is_full.then_some(0.0)).await
 }
 
-/// Marks the read models that stand at the event that could not be digested. They stay there, visibly, until a newer
-/// build tries again; the shop's other work goes on.
+/// Marks the read models that stand at the event that could not be digested. They stay there, visibly, until a worker
+/// starts, which may be a mended build; the shop's other work goes on.
 pub async fn park(claim: &mut Claim, error: &StoreError) -> Result<(), StoreError> {
     let shop = claim.tx.shop();
     let position = match error {
@@ -72,19 +67,37 @@ pub async fn park(claim: &mut Claim, error: &StoreError) -> Result<(), StoreErro
          SET parked_at = $2, parked_reason = $3, parked_by = $4
          FROM live_generations l
          WHERE c.shop_id = $1 AND l.shop_id = c.shop_id AND l.projection = c.projection AND l.generation = c.generation
+           AND c.parked_at IS NULL
            AND c.position = (SELECT min(p.position)
                              FROM checkpoints p
                              JOIN live_generations q ON q.shop_id = p.shop_id AND q.projection = p.projection
                                                     AND q.generation = p.generation
-                             WHERE p.shop_id = $1)",
+                             WHERE p.shop_id = $1 AND p.parked_at IS NULL)",
         shop.0,
         position,
         error.to_string(),
-        BUILD,
+        env!("CARGO_PKG_VERSION"),
     )
     .execute(&mut *claim.tx)
     .await?;
-    claim.settle(Some(PARKED_REST_S)).await
+    // Another read model may stand elsewhere and go on.
+    claim.settle(Some(0.0)).await
+}
+
+/// Lets parked read models be tried again.
+pub async fn unpark(tx: &mut ShopTx) -> Result<(), StoreError> {
+    let shop = tx.shop();
+    let unparked = sqlx::query!(
+        "UPDATE checkpoints SET parked_at = NULL, parked_reason = NULL, parked_by = NULL
+         WHERE shop_id = $1 AND parked_at IS NOT NULL",
+        shop.0
+    )
+    .execute(&mut **tx)
+    .await?;
+    if unparked.rows_affected() > 0 {
+        enqueue(tx, PROJECT, 0.0).await?;
+    }
+    Ok(())
 }
 
 /// Moves a checkpoint on, if it still stands where the batch began.
@@ -113,8 +126,15 @@ pub async fn live_checkpoints(tx: &mut ShopTx) -> Result<Vec<Checkpoint>, StoreE
     let mut checkpoints = Vec::new();
     for (name, definition) in PROJECTIONS {
         let checkpoint = match live_checkpoint(tx, name).await? {
+            // Deploys overlap: rows of two definitions must not stand in one generation.
+            Some(checkpoint) if checkpoint.definition > definition => {
+                return Err(StoreError::Newer {
+                    event_type: format!("definition of {name}"),
+                    event_version: checkpoint.definition.to_string(),
+                });
+            }
             Some(checkpoint) => checkpoint,
-            None => create_generation(tx, name, definition, true).await?,
+            None => first_generation(tx, name, definition).await?,
         };
         checkpoints.push(checkpoint);
     }
@@ -124,7 +144,8 @@ pub async fn live_checkpoints(tx: &mut ShopTx) -> Result<Vec<Checkpoint>, StoreE
 pub async fn live_checkpoint(tx: &mut ShopTx, name: &str) -> Result<Option<Checkpoint>, StoreError> {
     let shop = tx.shop();
     let row = sqlx::query!(
-        r#"SELECT c.projection, c.generation, c.position, c.timezone AS "timezone!", c.parked_by
+        r#"SELECT c.projection, c.generation, c.position, c.definition, c.timezone AS "timezone!",
+                  c.parked_at IS NOT NULL AS "is_parked!"
            FROM checkpoints c
            JOIN live_generations l
              ON l.shop_id = c.shop_id AND l.projection = c.projection AND l.generation = c.generation
@@ -138,7 +159,8 @@ pub async fn live_checkpoint(tx: &mut ShopTx, name: &str) -> Result<Option<Check
         projection: row.projection,
         generation: Generation { shop, number: row.generation, timezone: zone(&row.timezone) },
         position: row.position,
-        parked_by: row.parked_by,
+        definition: row.definition.cast_unsigned(),
+        is_parked: row.is_parked,
     }))
 }
 
@@ -146,40 +168,56 @@ pub fn zone(name: &str) -> Zone {
     name.parse().unwrap_or(Zone::UTC)
 }
 
-/// A new, empty generation in the shop's present zone.
-pub async fn create_generation(
-    tx: &mut ShopTx,
-    name: &str,
-    definition: u32,
-    live: bool,
-) -> Result<Checkpoint, StoreError> {
+/// The generation that a shop begins with, which serves at once. The caller holds the shop's `project` lock.
+async fn first_generation(tx: &mut ShopTx, name: &str, definition: u32) -> Result<Checkpoint, StoreError> {
     let shop = tx.shop();
-    let timezone = shop_zone(tx).await?;
-    let number = sqlx::query_scalar!(
-        r#"INSERT INTO checkpoints (shop_id, projection, generation, timezone, definition)
-           SELECT $1, $2, COALESCE(max(generation), 0) + 1, $3, $4
-           FROM checkpoints
-           WHERE shop_id = $1 AND projection = $2
-           RETURNING generation"#,
+    sqlx::query!(
+        "INSERT INTO live_generations (shop_id, projection, generation, newest) VALUES ($1, $2, 1, 1)",
         shop.0,
         name,
-        timezone.name(),
-        i32::try_from(definition).expect("a small number"),
+    )
+    .execute(&mut **tx)
+    .await?;
+    create_generation(tx, name, definition, 1).await
+}
+
+/// A new, empty generation beside the one that serves, in the shop's present zone.
+pub async fn next_generation(tx: &mut ShopTx, name: &str, definition: u32) -> Result<Checkpoint, StoreError> {
+    let shop = tx.shop();
+    let number = sqlx::query_scalar!(
+        "UPDATE live_generations AS l
+         SET newest = 1 + GREATEST(l.newest, (SELECT max(c.generation) FROM checkpoints c
+                                              WHERE c.shop_id = $1 AND c.projection = $2))
+         WHERE l.shop_id = $1 AND l.projection = $2
+         RETURNING newest",
+        shop.0,
+        name,
     )
     .fetch_one(&mut **tx)
     .await?;
-    if live {
-        sqlx::query!(
-            "INSERT INTO live_generations (shop_id, projection, generation) VALUES ($1, $2, $3)",
-            shop.0,
-            name,
-            number,
-        )
-        .execute(&mut **tx)
-        .await?;
-    }
+    create_generation(tx, name, definition, number).await
+}
+
+async fn create_generation(
+    tx: &mut ShopTx,
+    name: &str,
+    definition: u32,
+    number: i32,
+) -> Result<Checkpoint, StoreError> {
+    let shop = tx.shop();
+    let timezone = shop_zone(tx).await?;
+    sqlx::query!(
+        "INSERT INTO checkpoints (shop_id, projection, generation, timezone, definition) VALUES ($1, $2, $3, $4, $5)",
+        shop.0,
+        name,
+        number,
+        timezone.name(),
+        i32::try_from(definition).expect("a small number"),
+    )
+    .execute(&mut **tx)
+    .await?;
     let generation = Generation { shop, number, timezone };
-    Ok(Checkpoint { projection: name.to_owned(), generation, position: 0, parked_by: None })
+    Ok(Checkpoint { projection: name.to_owned(), generation, position: 0, definition, is_parked: false })
 }
 
 pub async fn shop_zone(tx: &mut ShopTx) -> Result<Zone, StoreError> {
@@ -195,13 +233,14 @@ async fn rebuild_if_the_zone_changed(tx: &mut ShopTx, live: &[Checkpoint]) -> Re
     Ok(())
 }
 
-/// Whether a shop's read models stand in another zone than the shop does.
+/// Which of a shop's read models stand in another zone than the shop does, or follow older definitions than this
+/// build's.
 pub async fn stale_projections(tx: &mut ShopTx) -> Result<Vec<&'static str>, StoreError> {
     let timezone = shop_zone(tx).await?;
     let mut stale = Vec::new();
-    for (name, _) in PROJECTIONS {
+    for (name, definition) in PROJECTIONS {
         if let Some(checkpoint) = live_checkpoint(tx, name).await?
-            && checkpoint.generation.timezone != timezone
+            && (checkpoint.generation.timezone != timezone || checkpoint.definition < definition)
         {
             stale.push(name);
         }

@@ -13,13 +13,11 @@ use read_models::{Generation, PROJECTIONS, projection};
 use crate::{
     claim::lock,
     fold::{OrderCache, Target, fold_page},
-    project::{Checkpoint, advance, create_generation, live_checkpoint, shop_zone, zone},
+    project::{Checkpoint, advance, live_checkpoint, live_checkpoints, next_generation, shop_zone, zone},
 };
 
 /// The kind of work.
 pub const REBUILD: &str = "rebuild";
-/// How many events a step folds.
-const STEP: i64 = 5000;
 /// How many rows of an old generation a transaction deletes.
 const DELETE_STEP: i64 = 20_000;
 
@@ -30,6 +28,16 @@ pub struct RebuildOptions {
     pub projection: String,
     /// Compare with the live generation and throw the new one away.
     pub check_only: bool,
+    /// How many events a transaction folds.
+    pub step: i64,
+}
+
+impl RebuildOptions {
+    /// A whole rebuild, in usual steps.
+    #[must_use]
+    pub fn of(projection: &str) -> Self {
+        Self { projection: projection.to_owned(), check_only: false, step: 5000 }
+    }
 }
 
 /// What a rebuild found.
@@ -67,8 +75,8 @@ impl Comparison {
 /// Rebuilds one read model of a shop. `progress` is told the position reached and the head.
 ///
 /// # Errors
-/// [`StoreError`]; what was filled stays and is gone on with next time. [`StoreError::Conflict`] when another rebuild of
-/// the shop is running.
+/// [`StoreError`]; what was filled stays and is gone on with next time, as when this is dropped half-way.
+/// [`StoreError::Conflict`] when another rebuild of the shop was there first.
 pub async fn rebuild(
     database: &Database,
     shop: ShopId,
@@ -81,8 +89,9 @@ pub async fn rebuild(
     let mut events = 0;
     loop {
         let mut tx = hold(database, shop).await?;
+        refresh(&mut tx, &mut checkpoint).await?;
         let before = checkpoint.position;
-        fold_step(&mut tx, &mut cache, &mut checkpoint, STEP).await?;
+        fold_step(&mut tx, &mut cache, &mut checkpoint, options.step).await?;
         let (head, _) = tx.head().await?;
         tx.commit().await?;
         events += checkpoint.position - before;
@@ -91,7 +100,7 @@ pub async fn rebuild(
             break;
         }
     }
-    let rebuilt = switch(database, shop, &mut cache, &mut checkpoint, definition, options.check_only).await?;
+    let rebuilt = switch(database, shop, &mut cache, &mut checkpoint, definition, &options).await?;
     delete_abandoned(database, shop, name).await?;
     Ok(Rebuilt { events, ..rebuilt })
 }
@@ -112,6 +121,10 @@ async fn hold(database: &Database, shop: ShopId) -> Result<ShopTx, StoreError> {
 async fn start(database: &Database, shop: ShopId, name: &str) -> Result<(Checkpoint, u32), StoreError> {
     let definition = PROJECTIONS.iter().find(|(known, _)| *known == name).map_or(0, |(_, definition)| *definition);
     let mut tx = hold(database, shop).await?;
+    if live_checkpoint(&mut tx, name).await?.is_none() {
+        hold_projection(&mut tx).await?;
+        live_checkpoints(&mut tx).await?;
+    }
     let timezone = shop_zone(&mut tx).await?;
     let begun = sqlx::query!(
         r#"SELECT c.generation, c.position, c.timezone AS "timezone!", c.definition
@@ -143,15 +156,43 @@ async fn start(database: &Database, shop: ShopId, name: &str) -> Result<(Checkpo
             projection: name.to_owned(),
             generation: Generation { shop, number: row.generation, timezone },
             position: row.position,
-            parked_by: None,
+            definition,
+            is_parked: false,
         },
-        None => {
-            let is_first = live_checkpoint(&mut tx, name).await?.is_none();
-            create_generation(&mut tx, name, definition, is_first).await?
-        }
+        None => next_generation(&mut tx, name, definition).await?,
     };
     tx.commit().await?;
     Ok((checkpoint, definition))
+}
+
+/// Where the generation stands now: between two steps, another process may have gone on with it, or finished it.
+async fn refresh(tx: &mut ShopTx, checkpoint: &mut Checkpoint) -> Result<(), StoreError> {
+    let shop = tx.shop();
+    let position = sqlx::query_scalar!(
+        "SELECT c.position
+         FROM checkpoints c
+         JOIN live_generations l ON l.shop_id = c.shop_id AND l.projection = c.projection AND l.generation < c.generation
+         WHERE c.shop_id = $1 AND c.projection = $2 AND c.generation = $3",
+        shop.0,
+        checkpoint.projection,
+        checkpoint.generation.number,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    checkpoint.position = position.ok_or(StoreError::Conflict(sqlx::Error::RowNotFound))?;
+    Ok(())
+}
+
+/// Live folding waits until the transaction ends.
+async fn hold_projection(tx: &mut ShopTx) -> Result<(), StoreError> {
+    let shop = tx.shop();
+    sqlx::query!(
+        "SELECT position FROM checkpoints WHERE shop_id = $1 AND projection = 'project' AND generation = 0 FOR UPDATE",
+        shop.0
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 async fn fold_step(
@@ -180,19 +221,15 @@ async fn switch(
     cache: &mut OrderCache,
     checkpoint: &mut Checkpoint,
     definition: u32,
-    check_only: bool,
+    options: &RebuildOptions,
 ) -> Result<Rebuilt, StoreError> {
     let name = checkpoint.projection.clone();
     let mut tx = hold(database, shop).await?;
-    sqlx::query!(
-        "SELECT position FROM checkpoints WHERE shop_id = $1 AND projection = 'project' AND generation = 0 FOR UPDATE",
-        shop.0
-    )
-    .fetch_one(&mut *tx)
-    .await?;
+    hold_projection(&mut tx).await?;
+    refresh(&mut tx, checkpoint).await?;
     loop {
         let before = checkpoint.position;
-        fold_step(&mut tx, cache, checkpoint, STEP).await?;
+        fold_step(&mut tx, cache, checkpoint, options.step).await?;
         if checkpoint.position == before {
             break;
         }
@@ -200,8 +237,7 @@ async fn switch(
     let live = live_checkpoint(&mut tx, &name).await?.ok_or(StoreError::NoSuchShop(shop))?;
     let number = checkpoint.generation.number;
     let comparison = compare(&mut tx, &live, checkpoint).await?;
-    let is_first = live.generation.number == number;
-    if check_only && !is_first {
+    if options.check_only {
         sqlx::query!(
             "DELETE FROM checkpoints WHERE shop_id = $1 AND projection = $2 AND generation = $3",
             shop.0,
@@ -213,15 +249,13 @@ async fn switch(
         tx.commit().await?;
         return Ok(Rebuilt { generation: live.generation.number, events: 0, comparison, switched: false });
     }
-    if !is_first {
-        let old_definition = make_live(&mut tx, &live, number).await?;
-        let zones = (live.generation.timezone, checkpoint.generation.timezone);
-        if !comparison.is_equal() || (zones.0 != zones.1 && name == "sales") {
-            restate(&mut tx, &name, (old_definition, definition), zones, &comparison).await?;
-        }
+    let old_definition = make_live(&mut tx, &live, number).await?;
+    let zones = (live.generation.timezone, checkpoint.generation.timezone);
+    if !comparison.is_equal() || (zones.0 != zones.1 && name == "sales") {
+        restate(&mut tx, &name, (old_definition, definition), zones, &comparison).await?;
     }
     tx.commit().await?;
-    Ok(Rebuilt { generation: number, events: 0, comparison, switched: !is_first })
+    Ok(Rebuilt { generation: number, events: 0, comparison, switched: true })
 }
 
 async fn compare(tx: &mut ShopTx, live: &Checkpoint, new: &Checkpoint) -> Result<Comparison, StoreError> {

@@ -4,16 +4,19 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use event_store::{Database, PROJECT, StoreError};
 use futures::FutureExt;
-use ingest::{DirectoryEntry, INGEST, Ingested};
+use ingest::{DirectoryEntry, INGEST, IngestError, Ingested};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    claim::{Candidate, Claim, candidates, claim, lock},
+    claim::{Candidate, candidates, claim, enqueue, lock},
     fold::OrderCache,
-    project::{park, project, stale_projections},
+    project::{park, project, stale_projections, unpark},
     rebuild::{REBUILD, RebuildOptions, rebuild},
 };
+
+/// How many shops a look at the queue sees: more than workers can hold at once, so that a free one is among them.
+const CANDIDATES: i64 = 64;
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -52,17 +55,19 @@ impl Worker {
         let worker = Arc::new(self);
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..worker.options.concurrency.max(1) {
-            tasks.spawn(Arc::clone(&worker).work(stop.clone()));
+            tasks.spawn(Arc::clone(&worker).work(&[INGEST, PROJECT], stop.clone()));
         }
+        // Apart from the rest: a rebuild takes as long as the shop's log is.
+        tasks.spawn(Arc::clone(&worker).work(&[REBUILD], stop.clone()));
         tasks.spawn(Arc::clone(&worker).keep_house(stop.clone()));
         tasks.join_all().await;
     }
 
-    async fn work(self: Arc<Self>, stop: CancellationToken) {
+    async fn work(self: Arc<Self>, kinds: &'static [&'static str], stop: CancellationToken) {
         let mut cache = OrderCache::with_capacity(10_000);
         let mut failures = 0_u32;
         while !stop.is_cancelled() {
-            let wait = match self.work_once(&mut cache).await {
+            let wait = match self.work_once(kinds, &mut cache, &stop).await {
                 Ok(true) => {
                     failures = 0;
                     continue;
@@ -73,7 +78,7 @@ impl Worker {
                 }
                 Err(error) => {
                     failures = (failures + 1).min(6);
-                    tracing::warn!(error = &error as &dyn std::error::Error, "work was put off");
+                    tracing::warn!(error = &error as &dyn std::error::Error, "no work can be done");
                     Duration::from_millis(50) * 2_u32.pow(failures)
                 }
             };
@@ -86,41 +91,40 @@ impl Worker {
     }
 
     /// Does one batch of whatever waits longest and is free. `false`: nothing was to do.
-    async fn work_once(&self, cache: &mut OrderCache) -> Result<bool, StoreError> {
-        for candidate in candidates(&self.database, 16).await? {
-            if candidate.kind == REBUILD {
-                if self.rebuild_stale(&candidate).await? {
-                    return Ok(true);
-                }
-                continue;
-            }
-            let Some(mut claim) = claim(&self.database, &candidate).await? else {
-                continue;
+    async fn work_once(
+        &self,
+        kinds: &[&str],
+        cache: &mut OrderCache,
+        stop: &CancellationToken,
+    ) -> Result<bool, StoreError> {
+        for candidate in candidates(&self.database, kinds, CANDIDATES).await? {
+            let outcome = match candidate.kind.as_str() {
+                INGEST => guarded(self.ingest(&candidate)).await,
+                PROJECT => guarded(self.project(&candidate, cache)).await,
+                _ => guarded(self.rebuild_stale(&candidate, stop)).await,
             };
-            match candidate.kind.as_str() {
-                INGEST => self.ingest(claim, &candidate).await?,
-                PROJECT => match guarded(project(&mut claim, cache)).await {
-                    Ok(()) => claim.commit().await?,
-                    Err(error) => self.put_off_projection(claim, &candidate, error).await?,
-                },
-                other => {
-                    // A newer build's kind of work: it is for that build.
-                    tracing::debug!(kind = other, "a kind of work that this build does not know");
-                    continue;
-                }
+            match outcome {
+                Ok(true) => return Ok(true),
+                Ok(false) => {} // another worker is at it
+                // One shop's trouble is not the others': they are next.
+                Err(error) => self.put_off(&candidate, &error).await?,
             }
-            return Ok(true);
         }
         Ok(false)
     }
 
-    async fn ingest(&self, mut claim: Claim, candidate: &Candidate) -> Result<(), StoreError> {
+    /// A shop's next batch of deliveries.
+    async fn ingest(&self, candidate: &Candidate) -> Result<bool, StoreError> {
+        let Some(mut claim) = claim(&self.database, candidate).await? else {
+            return Ok(false);
+        };
         let entry = ingest::find_by_id(&mut claim.tx, candidate.shop).await?;
         let Some(entry) = entry.filter(|entry| !entry.is_paused) else {
             claim.settle(None).await?; // resuming makes its own work
-            return claim.commit().await;
+            claim.commit().await?;
+            return Ok(true);
         };
-        let failure = match guarded(ingest::ingest(&mut claim.tx, &entry, ingest::BATCH)).await {
+        match ingest::ingest(&mut claim.tx, &entry, ingest::BATCH).await {
             Ok(ingested) => {
                 // A delivery that was put off has made its own row, due when it is.
                 claim.settle(ingested.is_full.then_some(0.0)).await?;
@@ -129,20 +133,18 @@ impl Worker {
                 if ingested.events > 0 {
                     self.wake.notify_waiters();
                 }
-                return Ok(());
             }
-            Err(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_))) => {
+            Err(IngestError::Store(error)) => {
+                claim.give_up().await;
                 return Err(error);
             }
-            Err(error @ StoreError::Newer { .. }) => {
-                drop(claim);
-                return self.put_off(candidate, 5.0, &error).await;
+            Err(error @ IngestError::Deliveries(..)) => {
+                claim.give_up().await;
+                tracing::warn!(shop = %candidate.shop, error = &error as &dyn std::error::Error, "a batch failed: one by one");
+                self.ingest_one_by_one(candidate, &entry).await?;
             }
-            Err(error) => error,
-        };
-        drop(claim);
-        tracing::warn!(shop = %candidate.shop, error = &failure as &dyn std::error::Error, "a batch failed: one by one");
-        self.ingest_one_by_one(candidate, &entry).await
+        }
+        Ok(true)
     }
 
     /// Finds the delivery of a batch that cannot be stored: it is put off, the others are not held up.
@@ -151,7 +153,7 @@ impl Worker {
             let Some(mut tx) = lock(&self.database, candidate.shop, INGEST).await? else {
                 return Ok(());
             };
-            match guarded(ingest::ingest(&mut tx, entry, 1)).await {
+            match ingest::ingest(&mut tx, entry, 1).await {
                 Ok(ingested) => {
                     tx.commit().await?;
                     report(candidate, ingested);
@@ -159,15 +161,15 @@ impl Worker {
                         break;
                     }
                 }
-                Err(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_) | StoreError::Newer { .. })) => {
-                    return Err(error);
-                }
-                Err(error) => {
-                    drop(tx);
+                Err(IngestError::Store(error)) => return Err(error),
+                Err(IngestError::Deliveries(ids, error)) => {
+                    tx.rollback().await?;
                     let Some(mut tx) = lock(&self.database, candidate.shop, INGEST).await? else {
                         return Ok(());
                     };
-                    ingest::put_off_first(&mut tx, &error).await?;
+                    for id in ids {
+                        ingest::put_off(&mut tx, id, &error).await?;
+                    }
                     tx.commit().await?;
                 }
             }
@@ -175,74 +177,101 @@ impl Worker {
         Ok(())
     }
 
-    async fn put_off_projection(
-        &self,
-        claim: Claim,
-        candidate: &Candidate,
-        error: StoreError,
-    ) -> Result<(), StoreError> {
-        drop(claim);
-        match error {
-            StoreError::Unavailable(_) | StoreError::Conflict(_) => Err(error),
-            // Deploys overlap: the newer build is at work already, and this one waits for its end.
-            StoreError::Newer { .. } => self.put_off(candidate, 5.0, &error).await,
-            error => {
+    /// The next page of a shop's log into its read models.
+    async fn project(&self, candidate: &Candidate, cache: &mut OrderCache) -> Result<bool, StoreError> {
+        let Some(mut claim) = claim(&self.database, candidate).await? else {
+            return Ok(false);
+        };
+        match guarded(project(&mut claim, cache)).await {
+            Ok(()) => claim.commit().await?,
+            Err(error) => {
+                claim.give_up().await;
+                // Whatever is not the event's own fault passes, or is mended outside.
+                if !error.blames_the_input() {
+                    return Err(error);
+                }
                 tracing::error!(shop = %candidate.shop, error = &error as &dyn std::error::Error, "projection parked");
                 if let Some(mut claim) = crate::claim::claim(&self.database, candidate).await? {
                     park(&mut claim, &error).await?;
                     claim.commit().await?;
                 }
-                Ok(())
             }
         }
+        Ok(true)
     }
 
-    async fn put_off(&self, candidate: &Candidate, seconds: f64, error: &StoreError) -> Result<(), StoreError> {
-        tracing::info!(shop = %candidate.shop, kind = candidate.kind, error = error as &dyn std::error::Error, "waiting");
-        if let Some(mut claim) = crate::claim::claim(&self.database, candidate).await? {
+    /// Tries again later; how much later depends on what is the matter.
+    async fn put_off(&self, candidate: &Candidate, error: &StoreError) -> Result<(), StoreError> {
+        let seconds = match error {
+            StoreError::Conflict(_) => 0.1,
+            StoreError::Unavailable(_) => 1.0,
+            // Deploys overlap: the newer build is at work already, and this one waits for its end.
+            StoreError::Newer { .. } => 5.0,
+            _ => 15.0,
+        };
+        tracing::warn!(shop = %candidate.shop, kind = candidate.kind, error = error as &dyn std::error::Error, "put off");
+        if let Some(mut claim) = claim(&self.database, candidate).await? {
             claim.settle(Some(seconds)).await?;
             claim.commit().await?;
         }
         Ok(())
     }
 
-    /// Rebuilds what stands in another zone than the shop. `false`: another worker is at it.
-    async fn rebuild_stale(&self, candidate: &Candidate) -> Result<bool, StoreError> {
+    /// Rebuilds what stands in another zone than the shop, or follows older definitions than this build's.
+    async fn rebuild_stale(&self, candidate: &Candidate, stop: &CancellationToken) -> Result<bool, StoreError> {
         let Some(mut claim) = claim(&self.database, candidate).await? else {
             return Ok(false);
         };
         let stale = stale_projections(&mut claim.tx).await?;
-        // Left in the queue until all is done: whoever finds the row after a crash goes on.
-        claim.settle(if stale.is_empty() { None } else { Some(10.0) }).await?;
+        // Left in the queue until all is done: whoever finds the row after a crash goes on. Two that are at it at once
+        // take turns, step by step.
+        claim.settle(if stale.is_empty() { None } else { Some(60.0) }).await?;
         claim.commit().await?;
         for name in stale {
-            let options = RebuildOptions { projection: name.to_owned(), check_only: false };
-            let rebuilt = rebuild(&self.database, candidate.shop, options, |_, _| {}).await?;
+            let options = RebuildOptions::of(name);
+            let rebuilt = tokio::select! {
+                rebuilt = rebuild(&self.database, candidate.shop, options, |_, _| {}) => rebuilt?,
+                () = stop.cancelled() => return Ok(true),
+            };
             tracing::info!(shop = %candidate.shop, projection = name, generation = rebuilt.generation, "rebuilt");
         }
         Ok(true)
     }
 
-    /// Lets go of what has been kept long enough.
+    /// Once: what an older build left undone. Now and then: lets go of what has been kept long enough.
     async fn keep_house(self: Arc<Self>, stop: CancellationToken) {
+        let mut is_new = true;
         loop {
-            if let Err(error) = self.purge().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "old bodies were not purged");
-            }
+            let rest = match self.for_every_shop(is_new).await {
+                Ok(()) => {
+                    is_new = false;
+                    Duration::from_secs(600)
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the house was not kept");
+                    Duration::from_secs(10)
+                }
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(Duration::from_secs(600)) => {}
+                () = tokio::time::sleep(rest) => {}
             }
         }
     }
 
-    async fn purge(&self) -> Result<(), StoreError> {
+    async fn for_every_shop(&self, is_new: bool) -> Result<(), StoreError> {
         ingest::purge_unclaimed(&self.database).await?;
         let mut fleet = self.database.begin_fleet().await?;
         let shops = ingest::list_shops(&mut fleet).await?;
         fleet.commit().await?;
         for entry in shops {
             let mut tx = self.database.begin(entry.shop).await?;
+            if is_new {
+                unpark(&mut tx).await?;
+                if !stale_projections(&mut tx).await?.is_empty() {
+                    enqueue(&mut tx, REBUILD, 0.0).await?;
+                }
+            }
             ingest::purge_bodies(&mut tx, self.options.body_retention_days).await?;
             tx.commit().await?;
         }

@@ -6,8 +6,10 @@
 pub mod daily_sales;
 pub mod metrics;
 pub mod orders;
+mod parked;
 mod projection;
 pub mod sale_fact;
 pub mod sales;
 
+pub use parked::{Parked, parked};
 pub use projection::{BoxFuture, Change, Generation, PROJECTIONS, Projection, projection};

@@ -1,6 +1,10 @@
 //! Every figure's formula over the sums of the ledger. `docs/metrics.md` says what each means.
 
-use domain::{Currency, Money, ledger::DEFINITION, money::divide_half_even};
+use domain::{
+    Currency, Money,
+    ledger::DEFINITION,
+    money::{checked_divide_half_even, divide_half_even},
+};
 use serde::{Serialize, Serializer};
 
 use crate::daily_sales::DailySales;
@@ -147,11 +151,14 @@ impl Metric {
             MinorPer(minor, per) => {
                 Value::Money(Money { minor: divide_half_even(i128::from(minor), i128::from(per)), currency })
             }
-            RatioOf(count, per) => Value::Ratio(divide_half_even(i128::from(count) * 100, i128::from(per))),
+            RatioOf(count, per) => {
+                checked_divide_half_even(i128::from(count) * 100, i128::from(per)).map_or(Value::Unknown, Value::Ratio)
+            }
         }
     }
 
-    /// By how many percent the figure changed, with one digit; `None` where there is nothing to compare with.
+    /// By how many percent the figure changed, with one digit; `None` where there is nothing to compare with, or the
+    /// base is so small that the number would say nothing.
     #[must_use]
     pub fn change_percent(&self, current: &DailySales, base: &DailySales, currency: Currency) -> Option<String> {
         let number = |value| match value {
@@ -164,7 +171,7 @@ impl Metric {
             return None;
         }
         let change = i128::from(current) - i128::from(base);
-        let tenths = divide_half_even(change * 1000, i128::from(base).abs());
+        let tenths = checked_divide_half_even(change * 1000, i128::from(base).abs())?;
         let sign = if tenths < 0 { "-" } else { "" };
         Some(format!("{sign}{}.{}", tenths.unsigned_abs() / 10, tenths.unsigned_abs() % 10))
     }
@@ -201,5 +208,6 @@ mod tests {
         assert_eq!(metric.change_percent(&of(-3100), &of(-1000), usd()).as_deref(), Some("-210.0"));
         assert_eq!(metric.change_percent(&of(500), &of(0), usd()), None);
         assert_eq!(metric.change_percent(&of(1005), &of(1000), usd()).as_deref(), Some("0.5"));
+        assert_eq!(metric.change_percent(&of(i64::MAX), &of(1), usd()), None);
     }
 }

@@ -157,7 +157,7 @@ async fn any_order_and_number_of_deliveries_ends_in_the_same_view_and_a_rebuild_
             assert_eq!(verify(&store, shop, |_| {}).await.unwrap().fault, None);
             let live = view(&mut superuser, shop).await;
             for projection in ["sales", "orders"] {
-                let options = RebuildOptions { projection: projection.to_owned(), check_only: way % 2 == 1 };
+                let options = RebuildOptions { check_only: way % 2 == 1, ..RebuildOptions::of(projection) };
                 let rebuilt = rebuild(&store, shop, options, |_, _| {}).await.unwrap();
                 assert!(rebuilt.comparison.is_equal(), "seed {seed} round {round} way {way}: {rebuilt:?}");
             }

@@ -7,6 +7,7 @@ use axum::{
 };
 use domain::{Currency, shop::Shop};
 use ingest::InboxCounts;
+use read_models::{Parked, parked};
 use serde::Serialize;
 use shopify::ShopDomain;
 
@@ -27,6 +28,7 @@ pub struct ShopInfo {
     installed: bool,
     paused: bool,
     inbox: InboxCounts,
+    parked: Vec<Parked>,
     #[serde(flatten)]
     as_of: AsOf,
 }
@@ -57,6 +59,7 @@ pub async fn shop(
         installed: shop.is_installed(),
         paused: entry.is_paused,
         inbox: ingest::counts(&mut figures.tx).await?,
+        parked: parked(&mut figures.tx, entry.shop).await?,
         as_of: figures.as_of,
     }))
 }

@@ -33,6 +33,15 @@ pub struct Environment {
     /// Master keys, 32 bytes each in base64 or hex
     #[arg(long, env = "ENCRYPTION_KEYS", hide = true, hide_env_values = true)]
     pub encryption_keys: Option<SecretString>,
+    /// How many days the bodies of settled deliveries are kept, 0 to 90
+    #[arg(
+        long,
+        env = "INBOX_RETENTION_DAYS",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(i32).range(0..=90),
+        hide = true
+    )]
+    pub inbox_retention_days: i32,
     /// error, warn, info, debug or trace
     #[arg(long, env = "LOG_LEVEL", default_value = "info", hide = true)]
     pub log_level: String,

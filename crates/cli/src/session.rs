@@ -1,7 +1,9 @@
 //! The database that a command works on, for as long as it does.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail};
-use event_store::{Database, DatabaseOptions, migrate, schema_is_current, shop_key};
+use event_store::{Database, DatabaseOptions, StoreError, migrate, schema_is_current, shop_key};
 use ingest::DirectoryEntry;
 use secrecy::ExposeSecret;
 use shopify::ShopDomain;
@@ -68,6 +70,41 @@ impl Session {
         Ok(())
     }
 
+    /// Waits for the database and for its schema.
+    ///
+    /// # Errors
+    /// When the key ring cannot open what is stored: that does not pass by waiting.
+    pub async fn wait_until_usable(&self) -> anyhow::Result<()> {
+        let mut was_told = false;
+        loop {
+            let state = match self.database.pool().acquire().await {
+                Ok(mut connection) => schema_is_current(&mut connection).await,
+                Err(error) => Err(error),
+            };
+            match state {
+                Ok(true) => match self.check_ring().await {
+                    Err(error) if is_transient(&error) => {
+                        if !was_told {
+                            tracing::warn!(error = &*error as &dyn std::error::Error, "the keys could not be looked at yet");
+                            was_told = true;
+                        }
+                    }
+                    fits => return fits,
+                },
+                Ok(false) if !was_told => {
+                    tracing::warn!("the database's schema is behind this build: waiting for `ecomdash migrate`");
+                    was_told = true;
+                }
+                Err(error) if !was_told => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "waiting for the database");
+                    was_told = true;
+                }
+                Ok(false) | Err(_) => {}
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
     /// Refuses a key ring that cannot open what is stored: with it, every webhook would be refused or lost.
     async fn check_ring(&self) -> anyhow::Result<()> {
         const SAMPLE: usize = 50;
@@ -105,4 +142,8 @@ impl Session {
             }
         }
     }
+}
+
+fn is_transient(error: &anyhow::Error) -> bool {
+    !error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::Keys(..))))
 }

@@ -26,7 +26,7 @@ pub enum StoreError {
     #[error("the database is not available")]
     Unavailable(#[source] sqlx::Error),
     /// Stored by a newer build: wait for it, do not park.
-    #[error("event {event_type} version {event_version} is newer than this build")]
+    #[error("{event_type} version {event_version} is newer than this build")]
     Newer {
         /// Which event.
         event_type: String,
@@ -75,6 +75,22 @@ impl From<sqlx::Error> for StoreError {
             }
             (Some("23505"), Some(constraint)) => Self::Duplicate { constraint: constraint.to_owned() },
             _ => Self::Database(error),
+        }
+    }
+}
+
+impl StoreError {
+    /// What was to be stored is at fault, and trying again as it is will not help. Anything else is about the shop, its
+    /// keys, the schema or the database.
+    #[must_use]
+    pub fn blames_the_input(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Duplicate { .. } | Self::Unreadable { .. } => true,
+            // 22 a value that does not fit, 23 a constraint, 54 a limit
+            Self::Database(sqlx::Error::Database(refusal)) => {
+                refusal.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
+            }
+            _ => false,
         }
     }
 }

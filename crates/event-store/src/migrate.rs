@@ -109,10 +109,15 @@ async fn try_ensure_role(connection: &mut PgConnection) -> Result<(), sqlx::Erro
     if !exists {
         sqlx::query("CREATE ROLE ecomdash_app NOLOGIN").execute(&mut *connection).await?;
     }
-    let member = sqlx::query_scalar::<_, bool>("SELECT pg_has_role(current_user, 'ecomdash_app', 'MEMBER')")
+    // Since PostgreSQL 16, whoever makes a role is a member of it without the right to become it.
+    let version = sqlx::query_scalar::<_, i32>("SELECT current_setting('server_version_num')::int")
         .fetch_one(&mut *connection)
         .await?;
-    if !member {
+    let may_become = sqlx::query_scalar::<_, bool>("SELECT pg_has_role(current_user, 'ecomdash_app', $1)")
+        .bind(if version >= 160_000 { "SET" } else { "MEMBER" })
+        .fetch_one(&mut *connection)
+        .await?;
+    if !may_become {
         sqlx::query("GRANT ecomdash_app TO CURRENT_USER").execute(&mut *connection).await?;
     }
     Ok(())

@@ -158,6 +158,14 @@ impl ShopTx {
     pub async fn commit(self) -> Result<(), StoreError> {
         Ok(self.tx.commit().await?)
     }
+
+    /// Undoes it, and returns when its locks are free. Merely dropped, it is undone a little later.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: the server undoes it when it notices.
+    pub async fn rollback(self) -> Result<(), StoreError> {
+        Ok(self.tx.rollback().await?)
+    }
 }
 
 impl Deref for ShopTx {

@@ -209,7 +209,7 @@ async fn claim_deliveries(tx: &mut ShopTx, domain: &ShopDomain) -> Result<(), St
              INSERT INTO inbox (shop_id, id, webhook_id, body_digest, topic, triggered_at, event_id, received_at, note,
                                 body, due_at)
              SELECT $1, m.id, m.webhook_id, m.body_digest, m.topic, m.triggered_at, m.event_id, m.received_at, m.note,
-                    b.body, m.received_at
+                    b.body, now()
              FROM moved m
              JOIN UNNEST($2::uuid[], $3::bytea[]) AS b (id, body) ON b.id = m.id
              ON CONFLICT ON CONSTRAINT inbox_delivery_key DO NOTHING",

@@ -141,7 +141,10 @@ pub async fn retry(tx: &mut ShopTx, since: Option<DateTime<Utc>>) -> Result<u64,
     Ok(done.rows_affected())
 }
 
-/// Lets go of a shop's settled bodies that are older than `days`. Dead letters keep theirs as long as anything.
+/// Dead letters can be driven again for so long, whatever the retention of bodies.
+const DEAD_RETENTION_DAYS: i32 = 90;
+
+/// Lets go of a shop's settled bodies that are older than `days`; a dead letter's is kept for 90 days at least.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`].
@@ -152,10 +155,11 @@ pub async fn purge_bodies(tx: &mut ShopTx, days: i32) -> Result<u64, StoreError>
          WHERE shop_id = $1 AND id IN (
              SELECT id FROM inbox
              WHERE shop_id = $1 AND body IS NOT NULL AND status <> 'pending'
-               AND received_at < now() - make_interval(days => $2)
+               AND received_at < now() - make_interval(days => CASE WHEN status = 'dead' THEN GREATEST($2::int, $3) ELSE $2 END)
              LIMIT 1000)",
         shop.0,
         days,
+        DEAD_RETENTION_DAYS,
     )
     .execute(&mut **tx)
     .await?;

@@ -12,7 +12,7 @@ mod translate;
 pub use directory::{DirectoryEntry, Registration, find, find_by_id, list_shops, register, set_paused};
 pub use inbox::{InboxCounts, InboxItem, InboxStatus, counts, list, purge_bodies, purge_unclaimed, retry};
 pub use receive::{Accepted, Delivery, Receiver};
-pub use translate::{BATCH, Ingested, ingest, put_off_first};
+pub use translate::{BATCH, IngestError, Ingested, ingest, put_off};
 
 /// The kind of work that a stored delivery makes.
 pub const INGEST: &str = "ingest";

@@ -123,7 +123,7 @@ impl Receiver {
             r#"WITH stored AS (
                    INSERT INTO inbox (shop_id, id, webhook_id, body_digest, topic, triggered_at, event_id, received_at,
                                       note, body, due_at)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $8)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now())
                    ON CONFLICT ON CONSTRAINT inbox_delivery_key DO NOTHING
                    RETURNING id
                ), work AS (

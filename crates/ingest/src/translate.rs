@@ -2,6 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use futures::FutureExt;
+
 use chrono::{DateTime, Utc};
 use domain::{Command, Currency, shop::Shop};
 use event_store::{Envelope, Metadata, ShopTx, StoreError, shop_key};
@@ -38,7 +40,6 @@ struct Pending {
     event_id: Option<String>,
     received_at: DateTime<Utc>,
     body: Option<Vec<u8>>,
-    attempts: i32,
 }
 
 enum Verdict {
@@ -46,29 +47,46 @@ enum Verdict {
     Settled { status: &'static str, reason: String },
 }
 
+/// Why a batch was not settled.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// It has nothing to do with what was delivered: to be tried again as it is.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// One of these deliveries cannot be stored: a batch of one finds it, and [`put_off`] puts it aside.
+    #[error("a delivery cannot be stored")]
+    Deliveries(Vec<Uuid>, #[source] StoreError),
+}
+
 /// Settles up to `limit` of a shop's due deliveries. The caller holds the shop's ingest lock and commits.
 ///
 /// # Errors
-/// [`StoreError`]: nothing is settled. When it is not the database that is away, one delivery of the batch is to
-/// blame: a batch of one finds it, and [`put_off_first`] puts it aside.
-pub async fn ingest(tx: &mut ShopTx, entry: &DirectoryEntry, limit: i64) -> Result<Ingested, StoreError> {
+/// [`IngestError`]: nothing is settled, and the transaction is of no further use.
+pub async fn ingest(tx: &mut ShopTx, entry: &DirectoryEntry, limit: i64) -> Result<Ingested, IngestError> {
     let pending = pending(tx, limit).await?;
     let is_full = i64::try_from(pending.len()).is_ok_and(|count| count == limit);
     settle(tx, entry, pending, is_full).await
 }
 
-/// Puts off the first due delivery, which could not be stored; after some attempts it is a dead letter.
+/// Puts off a delivery that could not be stored; after some attempts it is a dead letter.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`].
-pub async fn put_off_first(tx: &mut ShopTx, failure: &StoreError) -> Result<(), StoreError> {
-    let Some(first) = pending(tx, 1).await?.pop() else {
+pub async fn put_off(tx: &mut ShopTx, id: Uuid, failure: &StoreError) -> Result<(), StoreError> {
+    let shop = tx.shop();
+    let attempts = sqlx::query_scalar!(
+        "SELECT attempts FROM inbox WHERE shop_id = $1 AND id = $2 AND status = 'pending' FOR UPDATE",
+        shop.0,
+        id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(attempts) = attempts else {
         return Ok(());
     };
-    let shop = tx.shop();
-    let is_dead = first.attempts + 1 >= MAX_ATTEMPTS;
-    let wait_s = f64::from(2_i32.pow(first.attempts.clamp(0, 10).unsigned_abs()));
-    tracing::warn!(%shop, inbox = %first.id, error = failure as &dyn std::error::Error, is_dead, "a delivery could not be stored");
+    let is_dead = attempts + 1 >= MAX_ATTEMPTS;
+    let wait_s = f64::from(2_i32.pow(attempts.clamp(0, 10).unsigned_abs()));
+    tracing::warn!(%shop, inbox = %id, error = failure as &dyn std::error::Error, is_dead, "a delivery could not be stored");
     sqlx::query!(
         "WITH work AS (
              INSERT INTO work_queue (shop_id, kind, due_at) VALUES ($1, 'ingest', now() + make_interval(secs => $5))
@@ -78,7 +96,7 @@ pub async fn put_off_first(tx: &mut ShopTx, failure: &StoreError) -> Result<(), 
              due_at = now() + make_interval(secs => $5), settled_at = CASE WHEN $4 THEN now() END
          WHERE shop_id = $1 AND id = $2",
         shop.0,
-        first.id,
+        id,
         failure.to_string(),
         is_dead,
         wait_s,
@@ -92,7 +110,7 @@ async fn pending(tx: &mut ShopTx, limit: i64) -> Result<Vec<Pending>, StoreError
     let shop = tx.shop();
     Ok(sqlx::query_as!(
         Pending,
-        "SELECT id, webhook_id, body_digest, topic, triggered_at, event_id, received_at, body, attempts
+        "SELECT id, webhook_id, body_digest, topic, triggered_at, event_id, received_at, body
          FROM inbox
          WHERE shop_id = $1 AND status = 'pending' AND due_at <= clock_timestamp()
          ORDER BY due_at, id
@@ -109,7 +127,7 @@ async fn settle(
     entry: &DirectoryEntry,
     pending: Vec<Pending>,
     is_full: bool,
-) -> Result<Ingested, StoreError> {
+) -> Result<Ingested, IngestError> {
     if pending.is_empty() {
         return Ok(Ingested::default());
     }
@@ -134,7 +152,14 @@ async fn settle(
         }
     }
     if !commands.is_empty() {
-        ingested.events = tx.execute(commands).await?.iter().map(|appended| appended.events).sum();
+        // A panic while deciding is a fault of ours that one delivery brought to light.
+        let outcome = AssertUnwindSafe(tx.execute(commands)).catch_unwind().await;
+        let outcome = outcome.unwrap_or_else(|_| Err(StoreError::Refused("the decision panicked".into())));
+        let appended = outcome.map_err(|error| match error.blames_the_input() {
+            true => IngestError::Deliveries(pending.iter().map(|delivery| delivery.id).collect(), error),
+            false => IngestError::Store(error),
+        })?;
+        ingested.events = appended.iter().map(|appended| appended.events).sum();
     }
     settled.write(tx).await?;
     Ok(ingested)

@@ -19,6 +19,12 @@ pub fn is_valid<'a>(body: &[u8], header: &str, secrets: impl IntoIterator<Item =
     })
 }
 
+/// Whether `header` could be a signature at all: for whom it cannot, no body needs to be read.
+#[must_use]
+pub fn is_well_formed(header: &str) -> bool {
+    STANDARD.decode(header).is_ok_and(|signature| signature.len() == 32)
+}
+
 /// The signature that Shopify would send.
 #[must_use]
 pub fn sign(body: &[u8], secret: &[u8]) -> String {
@@ -36,12 +42,13 @@ mod tests {
         let body = b"\xef\xbb\xbf{\"a\": \"\\/\xff\"}";
         let header = sign(body, b"old");
         let secrets = || [b"new".as_slice(), b"old".as_slice()];
-        assert!(is_valid(body, &header, secrets()));
+        assert!(is_valid(body, &header, secrets()) && is_well_formed(&header));
         assert!(!is_valid(body, &header, [b"new".as_slice()]));
         assert!(!is_valid(&body[1..], &header, secrets()));
         let hexed = hex::encode(STANDARD.decode(&header).unwrap());
         for wrong in ["", "!", &header[..20], &hexed, &format!("{header} ")] {
             assert!(!is_valid(body, wrong, secrets()), "{wrong}");
+            assert!(!is_well_formed(wrong), "{wrong}");
         }
     }
 }

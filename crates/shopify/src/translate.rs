@@ -1,5 +1,6 @@
 //! From a body to commands. Pure: the same body, topic and context give the same commands.
 
+mod bounds;
 mod order;
 mod shop;
 mod values;

@@ -22,7 +22,7 @@ pub async fn run(environment: &Environment, args: &RebuildArgs) -> anyhow::Resul
                 continue;
             }
             let bar = output::progress(&format!("{} {name}", entry.domain));
-            let options = RebuildOptions { projection: name.to_owned(), check_only: args.check };
+            let options = RebuildOptions { check_only: args.check, ..RebuildOptions::of(name) };
             let rebuilt = rebuild(&session.database, entry.shop, options, |position, head| {
                 bar.set_length(head.cast_unsigned());
                 bar.set_position(position.cast_unsigned());

@@ -41,7 +41,7 @@ pub async fn up(environment: &Environment, args: &UpArgs) -> anyhow::Result<Exit
     let listener = listen_locally(args.port).await?;
     let wake = Arc::new(Notify::new());
     let app = app(environment, &session, Arc::clone(&wake))?;
-    let worker = Worker::new(session.database.clone(), WorkerOptions::default(), wake);
+    let worker = Worker::new(session.database.clone(), worker_options(environment), wake);
     let working = tokio::spawn(worker.run(stop.clone()));
     let guard = session.private.take().map(|private| tokio::spawn(keep_running(private, stop.clone())));
     announce(&listener)?;
@@ -69,8 +69,22 @@ pub async fn serve(environment: &Environment, args: &ServeArgs) -> anyhow::Resul
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let app = app(environment, &session, Arc::default())?;
     announce(&listener)?;
-    api::serve(listener, router(app), ServerOptions::default(), stop).await?;
+    // It listens at once: while the database is away, deliveries are refused so that they come again.
+    let serving = api::serve(listener, router(app), ServerOptions::default(), stop.clone());
+    let checking = async {
+        let fits = tokio::select! {
+            fits = session.wait_until_usable() => fits,
+            () = stop.cancelled() => Ok(()),
+        };
+        if fits.is_err() {
+            stop.cancel();
+        }
+        fits
+    };
+    let (served, fits) = tokio::join!(serving, checking);
     session.database.pool().close().await;
+    fits?;
+    served?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -78,11 +92,19 @@ pub async fn serve(environment: &Environment, args: &ServeArgs) -> anyhow::Resul
 pub async fn work(environment: &Environment) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
     let session = Session::open(environment, WORK_CONNECTIONS, Schema::Ignore).await?;
+    tokio::select! {
+        fits = session.wait_until_usable() => fits?,
+        () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
+    }
     tracing::info!("working");
-    let worker = Worker::new(session.database.clone(), WorkerOptions::default(), Arc::default());
+    let worker = Worker::new(session.database.clone(), worker_options(environment), Arc::default());
     worker.run(stop).await;
     session.database.pool().close().await;
     Ok(ExitCode::SUCCESS)
+}
+
+fn worker_options(environment: &Environment) -> WorkerOptions {
+    WorkerOptions { body_retention_days: environment.inbox_retention_days, ..WorkerOptions::default() }
 }
 
 fn app(environment: &Environment, session: &Session, wake: Arc<Notify>) -> anyhow::Result<App> {

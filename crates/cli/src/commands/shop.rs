@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use chrono::Utc;
 use domain::{ids::ShopifyShopId, shop::Shop};
 use ingest::Registration;
+use read_models::parked;
 use serde_json::json;
 
 use super::{FEW, output};
@@ -44,6 +45,7 @@ pub async fn run(environment: &Environment, command: ShopCommand) -> anyhow::Res
             let shop: Shop = tx.load(Shop::ID).await?;
             let (position, recorded_at) = tx.head().await?;
             let inbox = ingest::counts(&mut tx).await?;
+            let parked = parked(&mut tx, entry.shop).await?;
             let currency = shop.currency().map(|currency| currency.to_string());
             output::line(serde_json::to_string_pretty(&json!({
                 "domain": entry.domain.as_str(),
@@ -55,6 +57,7 @@ pub async fn run(environment: &Environment, command: ShopCommand) -> anyhow::Res
                 "paused": entry.is_paused,
                 "head": { "position": position, "recorded_at": recorded_at },
                 "inbox": inbox,
+                "parked": parked,
             }))?);
         }
         ShopCommand::Pause { domain, resume } => {

@@ -12,8 +12,8 @@ use domain::{
 };
 
 use super::{
-    Context, TranslateError, parse,
-    values::{allocations, currency, id, instant, minor, names_a_person, plain, taxes, units, utm, within_bounds},
+    Context, TranslateError, bounds, parse,
+    values::{allocations, currency, id, instant, minor, names_a_person, plain, taxes, units, utm},
     version,
 };
 use crate::payload::{
@@ -45,6 +45,7 @@ pub(super) fn snapshot(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command
         refunds: each(order.refunds, |body| refund_of(body, currency))?,
         returns: each(order.returns, |body| return_of(body, currency))?,
     };
+    bounds::order(&observed)?;
     Ok(vec![Command::Order(order_id, OrderCommand::Observe(Box::new(observed)))])
 }
 
@@ -84,6 +85,7 @@ pub(super) fn refund(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>,
     let version = version(context, refund.created_at.or(refund.processed_at), body);
     let currency = currency_of(&refund, context.currency)?;
     let (id, refund) = refund_of(refund, currency)?;
+    bounds::refund(&refund)?;
     let command = OrderCommand::ObserveRefund { version, order_id, id, refund };
     Ok(vec![Command::Order(order_id, command)])
 }
@@ -173,7 +175,6 @@ fn line(body: LineBody, currency: Currency) -> Result<(LineId, Line), TranslateE
     let price = shop_amount(body.price_set.as_ref(), body.price.as_ref());
     let price_minor = minor("line_items.price", price, currency)?;
     let quantity = units("line_items.quantity", body.quantity.as_ref())?;
-    within_bounds("line_items.price", price_minor, quantity)?;
     let kind = match (body.tip_payment_gateway.0, body.gift_card) {
         (true, _) => LineKind::Tip,
         (false, Some(true)) => LineKind::GiftCard,

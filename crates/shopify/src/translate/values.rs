@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Datelike, Utc};
 use domain::{
     Currency, Money, MoneyError,
-    money::{MAX_MINOR, scaled},
+    money::scaled,
     order::{Allocation, Tax},
 };
 
@@ -28,14 +28,6 @@ pub(super) fn units(field: &'static str, value: Option<&Number>) -> Result<i64, 
         return Err(fault(MoneyError::OutOfRange));
     }
     Ok(units)
-}
-
-/// Refuses a line whose worth would not fit: a sum of such lines must still be one.
-pub(super) fn within_bounds(field: &'static str, price_minor: i64, units: i64) -> Result<(), TranslateError> {
-    match price_minor.checked_mul(units) {
-        Some(worth) if worth.unsigned_abs() <= MAX_MINOR.unsigned_abs() => Ok(()),
-        _ => Err(TranslateError::Amount { field, source: MoneyError::OutOfRange }),
-    }
 }
 
 /// Refuses a time that no order was ever placed at, and that the database would refuse later.

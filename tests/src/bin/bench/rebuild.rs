@@ -28,7 +28,7 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<Re
         tx.commit().await?;
     }
     let events = (scale.rebuild_orders * 3) as f64;
-    let options = || RebuildOptions { projection: "sales".into(), check_only: false };
+    let options = || RebuildOptions::of("sales");
     let mut measured = Rebuild { ours: vec![], copy: vec![], peer: vec![] };
     limits::psql(database, "VACUUM ANALYZE events")?;
 
