@@ -85,7 +85,10 @@ impl Session {
                 Ok(true) => match self.check_ring().await {
                     Err(error) if is_transient(&error) => {
                         if !was_told {
-                            tracing::warn!(error = &*error as &dyn std::error::Error, "the keys could not be looked at yet");
+                            tracing::warn!(
+                                error = &*error as &dyn std::error::Error,
+                                "the keys could not be looked at yet"
+                            );
                             was_told = true;
                         }
                     }

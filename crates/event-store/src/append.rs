@@ -67,8 +67,7 @@ impl ShopTx {
             }
         }
         if !rows.position.is_empty() {
-            self.keep_keys(sealer.take_created()).await?;
-            self.append(&rows, &head).await?;
+            self.append(&rows, sealer.take_created(), &head).await?;
         }
         Ok(appended)
     }
@@ -77,6 +76,9 @@ impl ShopTx {
     ///
     /// The statement sees what was there when it began, while the lock may have been waited for. The head as the
     /// statement saw it then differs from the head as it was locked, and the statement is run again, under the lock.
+    ///
+    /// `OFFSET 0` keeps the planner from joining otherwise: on a table without statistics, as a new database's are, it
+    /// takes a shop for a handful of rows and reads them all.
     async fn load_batch(
         &mut self,
         commands: &[Envelope],
@@ -106,19 +108,25 @@ impl ShopTx {
                FROM heads h
                LEFT JOIN shop_keys k ON k.shop_id = h.shop_id
                LEFT JOIN LATERAL (
-                   SELECT array_agg(subject) AS subjects, array_agg(wrapped) AS wrapped
-                   FROM subject_keys
-                   WHERE shop_id = $1 AND subject = ANY($2::text[])
+                   SELECT array_agg(k.subject) AS subjects, array_agg(k.wrapped) AS wrapped
+                   FROM UNNEST($2::text[]) AS w (subject)
+                   CROSS JOIN LATERAL (
+                       SELECT subject, wrapped FROM subject_keys WHERE shop_id = $1 AND subject = w.subject OFFSET 0
+                   ) k
                ) s ON true
                LEFT JOIN LATERAL (
                    SELECT array_agg(n) AS streams, array_agg(sequence) AS sequences,
                           array_agg(event_type) AS event_types, array_agg(event_version) AS event_versions,
                           array_agg(payload) AS payloads
                    FROM (
-                       SELECT w.n, v.sequence, v.event_type, v.event_version, v.payload::text AS payload
+                       SELECT w.n, v.*
                        FROM UNNEST($3::text[], $4::text[]) WITH ORDINALITY AS w (aggregate_type, aggregate_id, n)
-                       JOIN events v
-                         ON v.shop_id = $1 AND v.aggregate_type = w.aggregate_type AND v.aggregate_id = w.aggregate_id
+                       CROSS JOIN LATERAL (
+                           SELECT sequence, event_type, event_version, payload::text AS payload
+                           FROM events
+                           WHERE shop_id = $1 AND aggregate_type = w.aggregate_type AND aggregate_id = w.aggregate_id
+                           ORDER BY sequence OFFSET 0
+                       ) v
                        ORDER BY w.n, v.sequence
                    ) history
                ) e ON true
@@ -163,34 +171,19 @@ impl ShopTx {
         Ok((Head { position: row.position, hash, next_at }, sealer, streams))
     }
 
-    /// The keys that were made for subjects not met before.
-    async fn keep_keys(&mut self, keys: Vec<(Subject, Vec<u8>)>) -> Result<(), StoreError> {
-        if keys.is_empty() {
-            return Ok(());
-        }
+    /// Events, head, the keys of subjects not met before and the work that all this makes, in one statement.
+    async fn append(&mut self, rows: &Rows, keys: Vec<(Subject, Vec<u8>)>, head: &Head) -> Result<(), StoreError> {
         let shop = self.shop();
         let (subjects, wrapped): (Vec<String>, Vec<Vec<u8>>) =
             keys.into_iter().map(|(subject, wrapped)| (subject.to_string(), wrapped)).unzip();
         sqlx::query!(
-            "INSERT INTO subject_keys (shop_id, subject, wrapped)
-             SELECT $1, k.subject, k.wrapped
-             FROM UNNEST($2::text[], $3::bytea[]) AS k (subject, wrapped)",
-            shop.0,
-            &subjects,
-            &wrapped,
-        )
-        .execute(&mut **self)
-        .await?;
-        Ok(())
-    }
-
-    /// Events, head and the work that they make, in one statement.
-    async fn append(&mut self, rows: &Rows, head: &Head) -> Result<(), StoreError> {
-        let shop = self.shop();
-        sqlx::query!(
             r#"WITH made_work AS (
                    INSERT INTO work_queue (shop_id, kind, due_at)
                    VALUES ($1, 'project', now())
+               ), made_keys AS (
+                   INSERT INTO subject_keys (shop_id, subject, wrapped)
+                   SELECT $1, k.subject, k.wrapped
+                   FROM UNNEST($15::text[], $16::bytea[]) AS k (subject, wrapped)
                ), appended AS (
                    INSERT INTO events (shop_id, position, recorded_at, aggregate_type, aggregate_id, sequence,
                                        event_type, event_version, payload, metadata, hash)
@@ -218,6 +211,8 @@ impl ShopTx {
             head.position,
             head.hash.as_slice(),
             rows.recorded_at.last().copied().expect("a batch that appends has a row"),
+            &subjects,
+            &wrapped,
         )
         .execute(&mut **self)
         .await?;

@@ -114,8 +114,12 @@ impl ShopTx {
             StoredEvent,
             r#"SELECT position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version,
                       payload::text AS "payload!", metadata::text AS "metadata!", hash
-               FROM events
-               WHERE shop_id = $1 AND aggregate_type = $2 AND aggregate_id = ANY($3) AND position <= $4
+               FROM UNNEST($3::text[]) AS w (id)
+               CROSS JOIN LATERAL (
+                   SELECT * FROM events
+                   WHERE shop_id = $1 AND aggregate_type = $2 AND aggregate_id = w.id AND position <= $4
+                   ORDER BY sequence OFFSET 0
+               ) e
                ORDER BY aggregate_id, sequence"#,
             shop.0,
             aggregate_type,

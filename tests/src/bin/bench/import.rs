@@ -25,13 +25,6 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<Im
     let mut import = Import { ours: vec![], copy: vec![], peer: vec![], row_bytes: 0 };
     let events = (scale.import_orders * 3) as f64;
     let plain = PgPoolOptions::new().max_connections(1).connect(&database.superuser_url).await?;
-    sqlx::raw_sql(
-        "CREATE SCHEMA plain; CREATE TABLE plain.events (aggregate_type text NOT NULL, aggregate_id text NOT NULL,
-         sequence bigint CHECK (sequence >= 0) NOT NULL, event_type text NOT NULL, event_version text NOT NULL,
-         payload json NOT NULL, metadata json NOT NULL, PRIMARY KEY (aggregate_type, aggregate_id, sequence))",
-    )
-    .execute(&plain)
-    .await?;
     for run in 0..scale.runs {
         let shop = data::shop(1_000 + run as u128);
         data::create(&store, shop).await?;

@@ -40,7 +40,7 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<On
             let store = store.clone();
             clients.spawn(async move {
                 for (id, command) in commands {
-                    let mut tx = store.begin(data::shop(u128::from(1 + id % SHOPS))).await?;
+                    let mut tx = store.begin(data::shop(shop_of(id))).await?;
                     tx.execute(vec![data::envelope(command)]).await?;
                     tx.commit().await?;
                 }
@@ -81,6 +81,11 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<On
     Ok(measured)
 }
 
+/// Any of the shops, as if by chance. By turns, the clients would walk over the shops in step, all in the same one.
+fn shop_of(order: u64) -> u128 {
+    u128::from(1 + (order.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % SHOPS)
+}
+
 type Work = Vec<(u64, domain::Command)>;
 
 /// Each client's commands, made beforehand.
@@ -118,11 +123,9 @@ fn pgbench(database: &TestDatabase, transactions: u64) -> anyhow::Result<f64> {
         let shop = data::shop(u128::from(number));
         // A third of the commands meets a new buyer.
         let (keys, weight) = if is_first {
-            let insert = "INSERT INTO subject_keys (shop_id, subject, wrapped) SELECT '{shop}', k.subject, k.wrapped FROM \
-                          UNNEST(ARRAY['customer:' || :agg], ARRAY[decode(repeat('ab', 60), 'hex')]) AS k (subject, wrapped);\n";
-            (insert.replace("{shop}", &shop.to_string()), 1)
+            ("ARRAY['customer:' || :agg], ARRAY[decode(repeat('ab', 60), 'hex')]", 1)
         } else {
-            (String::new(), 2)
+            ("'{}'::text[], '{}'::bytea[]", 2)
         };
         let script = format!(
             "\\set agg random(1, 9000000000000000)
@@ -132,15 +135,17 @@ SET LOCAL ROLE ecomdash_app;
 SET LOCAL app.current_shop_id = '{shop}';
 \\endpipeline
 SELECT h.position, (SELECT seen.position FROM heads seen WHERE seen.shop_id = '{shop}') AS seen, clock_timestamp() AS now, k.wrapped AS shop_key, s.subjects, s.wrapped, e.streams, e.payloads FROM heads h \
-LEFT JOIN shop_keys k ON k.shop_id = h.shop_id LEFT JOIN LATERAL (SELECT array_agg(subject) AS subjects, \
-array_agg(wrapped) AS wrapped FROM subject_keys WHERE shop_id = '{shop}' AND subject = ANY(ARRAY['customer:' || :agg, 'shop'])) s ON true \
+LEFT JOIN shop_keys k ON k.shop_id = h.shop_id LEFT JOIN LATERAL (SELECT array_agg(k.subject) AS subjects, \
+array_agg(k.wrapped) AS wrapped FROM UNNEST(ARRAY['customer:' || :agg, 'shop']) AS w (subject) CROSS JOIN LATERAL (SELECT \
+subject, wrapped FROM subject_keys WHERE shop_id = '{shop}' AND subject = w.subject OFFSET 0) k) s ON true \
 LEFT JOIN LATERAL (SELECT array_agg(n) AS streams, array_agg(sequence) AS sequences, array_agg(event_type) AS event_types, \
-array_agg(event_version) AS event_versions, array_agg(payload) AS payloads FROM (SELECT w.n, v.sequence, v.event_type, \
-v.event_version, v.payload::text AS payload FROM UNNEST(ARRAY['order'], ARRAY[:agg::text]) WITH ORDINALITY AS \
-w (aggregate_type, aggregate_id, n) JOIN events v ON v.shop_id = '{shop}' AND v.aggregate_type = w.aggregate_type \
-AND v.aggregate_id = w.aggregate_id ORDER BY w.n, v.sequence) history) e ON true WHERE h.shop_id = '{shop}' FOR NO KEY UPDATE OF h \\gset
-{keys}WITH made_work AS (INSERT INTO \
-work_queue (shop_id, kind, due_at) VALUES ('{shop}', 'project', now())), appended AS (INSERT INTO events (shop_id, position, \
+array_agg(event_version) AS event_versions, array_agg(payload) AS payloads FROM (SELECT w.n, v.* FROM \
+UNNEST(ARRAY['order'], ARRAY[:agg::text]) WITH ORDINALITY AS w (aggregate_type, aggregate_id, n) CROSS JOIN LATERAL (SELECT \
+sequence, event_type, event_version, payload::text AS payload FROM events WHERE shop_id = '{shop}' AND aggregate_type = \
+w.aggregate_type AND aggregate_id = w.aggregate_id ORDER BY sequence OFFSET 0) v ORDER BY w.n, v.sequence) history) e ON true WHERE h.shop_id = '{shop}' FOR NO KEY UPDATE OF h \\gset
+WITH made_work AS (INSERT INTO \
+work_queue (shop_id, kind, due_at) VALUES ('{shop}', 'project', now())), made_keys AS (INSERT INTO subject_keys (shop_id, \
+subject, wrapped) SELECT '{shop}', k.subject, k.wrapped FROM UNNEST({keys}) AS k (subject, wrapped)), appended AS (INSERT INTO events (shop_id, position, \
 recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, hash) SELECT '{shop}', \
 e.position, e.recorded_at, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::json, \
 e.metadata::json, e.hash FROM UNNEST(ARRAY[:position::bigint + 1], ARRAY[now()], ARRAY['order'], ARRAY[:agg::text], ARRAY[1::bigint], \
