@@ -12,10 +12,14 @@ use ecomdash_tests::{
     Login, TestDatabase, bare_command,
     bodies::{line, order},
 };
-use event_store::{Database, Envelope, Metadata, ShopEvents, StoreError, create_shop, events, migrate, verify};
+use event_store::{
+    Database, Envelope, Metadata, ShopEvents, StoreError, StoredEvent, create_shop, events, migrate, verify,
+};
 use futures::TryStreamExt;
+use postgres_es::PostgresEventRepository;
 use serde_json::json;
 use shopify::{Context, Translation, translate};
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
 
 async fn new_shop(store: &Database) -> ShopId {
@@ -150,6 +154,54 @@ async fn cqrs_es_reads_one_aggregate_s_history_and_may_not_write() {
     assert!(repository.get_last_events::<Order>("1", 1).await.unwrap().is_empty());
     assert!(repository.persist::<Shop>(&history, None).await.is_err());
     assert!(repository.into_tx().is_some());
+}
+
+/// What cqrs-es may expect of whoever reads histories. Order 1 has two events, order 2 has one, order 3 has none.
+async fn reads_histories(repository: &impl PersistedEventRepository, log: &[StoredEvent]) {
+    for id in ["1", "2", "3"] {
+        let expected: Vec<_> = log.iter().filter(|event| event.aggregate_id == id).collect();
+        let history = repository.get_events::<Order>(id).await.unwrap();
+        assert_eq!(history.len(), expected.len(), "order {id}");
+        for (event, stored) in history.iter().zip(&expected) {
+            let read = (event.sequence as i64, &event.aggregate_type, &event.aggregate_id, &event.event_type);
+            assert_eq!(read, (stored.sequence, &stored.aggregate_type, &stored.aggregate_id, &stored.event_type));
+            assert_eq!(event.event_version, stored.event_version);
+            assert_eq!(event.payload, serde_json::from_str::<serde_json::Value>(&stored.payload).unwrap());
+            assert_eq!(event.metadata, serde_json::from_str::<serde_json::Value>(&stored.metadata).unwrap());
+        }
+        let later = repository.get_last_events::<Order>(id, 1).await.unwrap();
+        assert_eq!(later.len(), expected.len().saturating_sub(1), "order {id}, after the first");
+        let mut stream = repository.stream_events::<Order>(id).await.unwrap();
+        let mut streamed = 0;
+        while let Some(event) = stream.next::<Order>(&[]).await {
+            assert_eq!(event.unwrap().sequence, history[streamed].sequence);
+            streamed += 1;
+        }
+        assert_eq!(streamed, expected.len(), "order {id}, as a stream");
+        assert!(repository.get_events::<Shop>(id).await.unwrap().is_empty(), "another type with the same id");
+    }
+}
+
+/// Our repository and postgres-es's own, over the same table and under the same policies.
+#[tokio::test]
+async fn postgres_es_reads_a_shop_s_log_as_ours_does_and_no_other_shop_s() {
+    let database = TestDatabase::new().await;
+    let store = database.open();
+    let (ours, theirs) = (new_shop(&store).await, new_shop(&store).await);
+    let deleted = Command::Order(OrderId(1), OrderCommand::ObserveDeletion { at: None });
+    let commands = vec![observe(1, "a"), observe(2, "b"), Envelope::new(deleted, Metadata::from_source("sync"))];
+    append(&store, ours, commands).await.unwrap();
+    append(&store, theirs, vec![observe(1, "theirs")]).await.unwrap();
+    let log: Vec<_> = events(&store, ours, 0, i64::MAX).try_collect().await.unwrap();
+    assert_eq!(log.len(), 3);
+    reads_histories(&ShopEvents::new(store.begin(ours).await.unwrap()), &log).await;
+
+    let connect: PgConnectOptions = database.url.parse().unwrap();
+    let of_shop = |shop: &str| connect.clone().options([("role", "ecomdash_app"), ("app.current_shop_id", shop)]);
+    let pool = PgPool::connect_with(of_shop(&ours.to_string())).await.unwrap();
+    reads_histories(&PostgresEventRepository::new(pool), &log).await;
+    let nobody = PgPool::connect_with(of_shop("")).await.unwrap();
+    assert!(PostgresEventRepository::new(nobody).get_events::<Order>("1").await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

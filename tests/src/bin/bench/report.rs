@@ -92,11 +92,12 @@ impl Report {
         let text = format!(
             "# Benchmarks\n\nWritten by `bin/bench`. Ratios to limits that were measured in the same run, medians of {}; the \
              rates beside them depend on the machine and say nothing alone. An order is three events with {} bytes of \
-             payload and metadata. Settings: {}.\n\n{}",
+             payload and metadata. Settings: {}.\n\n{}{}",
             self.scale.runs,
             self.row_bytes,
             self.settings,
-            self.table()
+            self.table(),
+            include_str!("profile.md")
         );
         fs::write(docs.join("bench.md"), text)?;
         let rows: Vec<Value> = self
