@@ -4,6 +4,9 @@ use domain::ShopId;
 use event_store::{Database, ShopTx, StoreError};
 use uuid::Uuid;
 
+/// The kind of work that a shop's read models make when they must be built anew.
+pub const REBUILD: &str = "rebuild";
+
 /// Work that waits: one shop, one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {

@@ -4,6 +4,7 @@
 //! checkpoint row, does a bounded batch in one transaction, and lets go. What they were told to do stands in the work
 //! queue; a wake-up is only a hint.
 
+mod checkpoint;
 mod claim;
 mod fold;
 mod project;

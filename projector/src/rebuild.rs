@@ -11,13 +11,11 @@ use event_store::{Database, Envelope, Metadata, ShopTx, StoreError};
 use read_models::{Generation, PROJECTIONS, projection};
 
 use crate::{
-    claim::lock,
+    checkpoint::{Checkpoint, advance, live_checkpoint, live_checkpoints, next_generation, shop_zone, zone},
+    claim::{REBUILD, lock},
     fold::{OrderCache, Target, fold_page},
-    project::{Checkpoint, advance, live_checkpoint, live_checkpoints, next_generation, shop_zone, zone},
 };
 
-/// The kind of work.
-pub const REBUILD: &str = "rebuild";
 /// How many rows of an old generation a transaction deletes.
 const DELETE_STEP: i64 = 20_000;
 

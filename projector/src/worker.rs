@@ -9,10 +9,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    claim::{Candidate, candidates, claim, enqueue, lock},
+    checkpoint::stale_projections,
+    claim::{Candidate, REBUILD, candidates, claim, enqueue, lock},
     fold::OrderCache,
-    project::{park, project, stale_projections, unpark},
-    rebuild::{REBUILD, RebuildOptions, rebuild},
+    project::{park, project, unpark},
+    rebuild::{RebuildOptions, rebuild},
 };
 
 /// How many shops a look at the queue sees: more than workers can hold at once, so that a free one is among them.
