@@ -41,14 +41,14 @@ impl Figures {
         let mut tx = app.database.begin_reading(shop.id).await?;
         let row = sqlx::query!(
             r#"SELECT h.position AS head, d.domain, c.position AS "position?", c.timezone AS "timezone?",
-                      e.recorded_at AS "as_of?",
+                      (SELECT e.recorded_at FROM events e
+                       WHERE e.shop_id = $1 AND e.position = c.position) AS as_of,
                       (SELECT count(*) FROM inbox i WHERE i.shop_id = $1 AND i.status = 'pending') AS "pending!"
                FROM heads h
                JOIN directory d ON d.shop_id = h.shop_id
                LEFT JOIN live_generations l ON l.shop_id = h.shop_id AND l.projection = $2
                LEFT JOIN checkpoints c
                  ON c.shop_id = h.shop_id AND c.projection = l.projection AND c.generation = l.generation
-               LEFT JOIN events e ON e.shop_id = h.shop_id AND e.position = c.position
                WHERE h.shop_id = $1"#,
             shop.id.0,
             projection,
