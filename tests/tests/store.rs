@@ -30,8 +30,14 @@ async fn new_shop(store: &Database) -> ShopId {
     shop
 }
 
-fn observe(id: u64, note: &str) -> Envelope {
-    let body = order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]).with("note", json!(note)).0.to_string();
+fn seen(id: u64, note: &str) -> Command {
+    seen_at("2026-11-01T12:00:00Z", id, note)
+}
+
+fn seen_at(updated_at: &str, id: u64, note: &str) -> Command {
+    let body =
+        order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]).updated(updated_at).with("note", json!(note));
+    let body = body.0.to_string();
     let domain = "x.myshopify.com".parse().unwrap();
     let context = Context {
         topic: "orders/create",
@@ -42,9 +48,13 @@ fn observe(id: u64, note: &str) -> Envelope {
         currency: "USD".parse().unwrap(),
     };
     match translate(&context, body.as_bytes()).unwrap() {
-        Translation::Commands(mut commands) => Envelope::new(commands.remove(0), Metadata::from_source("sync")),
+        Translation::Commands(mut commands) => commands.remove(0),
         Translation::Ignored(why) => panic!("{why}"),
     }
+}
+
+fn observe(id: u64, note: &str) -> Envelope {
+    Envelope::new(seen(id, note), Metadata::from_source("sync"))
 }
 
 async fn append(store: &Database, shop: ShopId, commands: Vec<Envelope>) -> Result<usize, StoreError> {
@@ -60,17 +70,24 @@ async fn concurrent_writers_leave_one_unbroken_log_per_shop_under_either_login()
     for login in [Login::Ordinary, Login::Superuser] {
         let database = TestDatabase::empty(login).await;
         migrate(&database.url).await.unwrap();
-        let store = database.open_with(8);
+        // Two processes: what one of them knows of a log, the other makes out of date.
+        let (store, other) = (database.open_with(4), database.open_with(4));
         let (ours, theirs) = (new_shop(&store).await, new_shop(&store).await);
         let mut writers = tokio::task::JoinSet::new();
         for writer in 0..8_u64 {
-            let store = store.clone();
+            let store = if writer % 4 < 2 { store.clone() } else { other.clone() };
             let shop = if writer % 2 == 0 { ours } else { theirs };
             writers.spawn(async move {
                 for number in 0..20_u64 {
                     // Every writer tells of the same orders, too: only the first one's is news.
-                    let commands = vec![observe(number, "same"), observe(1000 * (writer + 1) + number, "own")];
-                    append(&store, shop, commands).await.unwrap();
+                    let commands = [(number, "same"), (1000 * (writer + 1) + number, "own")];
+                    if writer < 4 {
+                        append(&store, shop, commands.map(|(id, note)| observe(id, note)).into()).await.unwrap();
+                    } else {
+                        for (id, note) in commands {
+                            store.execute(shop, seen(id, note), Metadata::default()).await.unwrap();
+                        }
+                    }
                 }
             });
         }
@@ -111,6 +128,98 @@ async fn a_batch_decides_each_command_on_what_the_ones_before_it_made() {
 
     let nobody = ShopId(Uuid::now_v7());
     assert!(matches!(append(&store, nobody, vec![observe(1, "a")]).await, Err(StoreError::NoSuchShop(_))));
+}
+
+/// What a process knows from a moment ago never decides alone: neither what was there, nor what was not, nor a key.
+#[tokio::test]
+async fn a_single_command_is_decided_on_the_log_as_it_is() {
+    let database = TestDatabase::new().await;
+    let (ours, other) = (database.open(), database.open());
+    let shop = new_shop(&ours).await;
+    let told = async |id: u64, note: &str| {
+        let appended = ours.execute(shop, seen(id, note), Metadata::default()).await.unwrap();
+        (appended.events, appended.position)
+    };
+    assert_eq!(told(1, "a").await, (1, 1));
+    assert_eq!(told(2, "a").await, (1, 2), "on a shop that is known, an order that is not");
+    assert_eq!(told(1, "a").await, (0, 2), "nothing new");
+    // Another process moves the head.
+    append(&other, shop, vec![observe(3, "a"), observe(4, "a")]).await.unwrap();
+    assert_eq!(told(3, "a").await, (0, 4), "what the other one told is no news");
+    // The other one's order is taken for new by a process that knows the shop at its newest head.
+    assert_eq!(told(5, "a").await, (1, 5));
+    assert_eq!(told(4, "a").await, (0, 5));
+
+    // A key is destroyed in a transaction that moves the head, as every transaction does that destroys one.
+    assert_eq!(told(6, "before").await, (1, 6));
+    let mut tx = other.begin(shop).await.unwrap();
+    sqlx::query("UPDATE subject_keys SET wrapped = NULL, destroyed_at = now() WHERE subject = 'customer:5000006'")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.execute(vec![observe(7, "a")]).await.unwrap();
+    tx.commit().await.unwrap();
+    let after = seen_at("2026-11-02T12:00:00Z", 6, "after");
+    assert_eq!(ours.execute(shop, after, Metadata::default()).await.unwrap().events, 1);
+    let mut history = Vec::new();
+    let mut log = events(&ours, shop, 0, i64::MAX);
+    while let Some(event) = log.try_next().await.unwrap() {
+        history.extend((event.aggregate_id == "6").then_some(event.payload));
+    }
+    assert!(!history[0].contains("[redacted]"), "{}", history[0]);
+    assert!(history[1].contains("[redacted]"), "{}", history[1]);
+    assert_eq!(verify(&ours, shop, |_| {}).await.unwrap().fault, None);
+
+    let nobody = ShopId(Uuid::now_v7());
+    let refused = ours.execute(nobody, seen(1, "a"), Metadata::default()).await;
+    assert!(matches!(refused, Err(StoreError::NoSuchShop(_))), "{refused:?}");
+}
+
+/// Connections that single commands keep to themselves are there for whoever needs one.
+#[tokio::test]
+async fn kept_connections_starve_nobody() {
+    let database = TestDatabase::new().await;
+    let store = database.open_with(2);
+    let shop = new_shop(&store).await;
+    for id in 0..20 {
+        store.execute(shop, seen(id, "a"), Metadata::default()).await.unwrap();
+        let (one, two) = (store.begin(shop).await.unwrap(), store.begin(shop).await.unwrap());
+        drop((one, two));
+    }
+    store.execute(shop, seen(21, "a"), Metadata::default()).await.unwrap();
+    store.close().await;
+    assert!(store.execute(shop, seen(22, "a"), Metadata::default()).await.is_err());
+}
+
+/// What is looked up for a command is found by its key, also by plans that were made while there was nothing.
+#[tokio::test]
+async fn single_commands_read_what_they_name() {
+    const COMMANDS: u64 = 400;
+    let database = TestDatabase::new().await;
+    let store = database.open();
+    let shop = new_shop(&store).await;
+    for id in 1..=COMMANDS {
+        store.execute(shop, seen(id, "a"), Metadata::default()).await.unwrap();
+    }
+    store.close().await;
+    let mut superuser = database.superuser().await;
+    let mut read = (0, 0);
+    // Backends report what they read when they end.
+    for _ in 0..50 {
+        read = sqlx::query_as(
+            "SELECT max(n_tup_ins), max(COALESCE(seq_tup_read, 0) + COALESCE(idx_tup_fetch, 0))
+             FROM pg_stat_user_tables WHERE relname IN ('events', 'subject_keys')",
+        )
+        .fetch_one(&mut superuser)
+        .await
+        .unwrap();
+        if read.0 >= COMMANDS.cast_signed() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(read.0 >= COMMANDS.cast_signed(), "{read:?}");
+    assert!(read.1 < 10 * COMMANDS.cast_signed(), "{} rows were read for {COMMANDS} commands", read.1);
 }
 
 #[tokio::test]

@@ -1,16 +1,16 @@
-//! The one way into the log: a batch of commands in the caller's transaction.
+//! The one way into the log: commands, decided on what the log held at one head, and appended if it still stands there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Instant,
+};
 
 use chrono::{DateTime, Duration, Utc};
 use domain::{ShopId, Subject};
-use vault::Sealer;
+use sqlx::PgConnection;
+use vault::{MasterRing, Sealer, VaultError};
 
-use crate::{
-    Envelope, Link, ShopTx, StoreError, StreamId,
-    command::{AnyState, Decided},
-    shop::unwrap_shop_key,
-};
+use crate::{Envelope, Link, ShopTx, StoreError, StreamId, command::AnyState, shop::unwrap_shop_key};
 
 /// The kind of work that an append makes.
 pub const PROJECT: &str = "project";
@@ -24,12 +24,68 @@ pub struct Appended {
     pub position: i64,
 }
 
-/// The head of a shop's log, read under its lock.
+impl ShopTx {
+    /// Seals and decides the commands in their order, each on what the ones before it made, and appends their events.
+    /// All of it is stored or nothing is, when the caller commits. Until then nobody else writes to the shop's log.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the transaction is then of no further use.
+    pub async fn execute(&mut self, mut commands: Vec<Envelope>) -> Result<Vec<Appended>, StoreError> {
+        let shop = self.shop();
+        let wanted = Wanted::by(&mut commands);
+        let mut basis = Basis::load(&mut *self, shop, &wanted, Lock::Head).await?;
+        let (appended, news) = basis.decide(shop, self.ring(), &wanted, commands)?;
+        if !news.is_empty() && !news.append(self, shop).await? {
+            let what = "the head moved while it was locked".to_owned();
+            return Err(StoreError::BrokenChain { shop, position: news.expected, what });
+        }
+        Ok(appended)
+    }
+}
+
+/// What commands look at.
+pub(crate) struct Wanted {
+    subjects: BTreeSet<Subject>,
+    /// With how to begin the state of each.
+    streams: HashMap<StreamId, fn() -> Box<dyn AnyState>>,
+}
+
+impl Wanted {
+    pub(crate) fn by(commands: &mut [Envelope]) -> Self {
+        let mut wanted = Self { subjects: BTreeSet::new(), streams: HashMap::with_capacity(commands.len()) };
+        for envelope in commands {
+            Sealer::subjects_of(&mut envelope.command, |subject| {
+                wanted.subjects.insert(subject);
+            });
+            wanted.streams.entry(envelope.stream.clone()).or_insert_with(|| envelope.command.new_state());
+        }
+        wanted
+    }
+}
+
+/// Whether others may write to the shop's log before the transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lock {
+    Head,
+    Nothing,
+}
+
+/// What commands are decided on: keys and states, all as the log held them at one head.
+pub(crate) struct Basis {
+    head: Head,
+    shop_key: Option<Vec<u8>>,
+    /// Wrapped; `None` where the key was destroyed.
+    keys: HashMap<Subject, Option<Vec<u8>>>,
+    streams: HashMap<StreamId, Loaded>,
+    took_for_new: bool,
+}
+
 struct Head {
     position: i64,
     hash: [u8; 32],
-    /// The time of the next event: an instant maps to one position, also when the clock steps back.
-    next_at: DateTime<Utc>,
+    recorded_at: DateTime<Utc>,
+    /// The database's clock as it was at an instant.
+    clock: (DateTime<Utc>, Instant),
 }
 
 /// An aggregate's state and where its history ends.
@@ -38,237 +94,193 @@ struct Loaded {
     sequence: i64,
 }
 
-impl ShopTx {
-    /// Seals and decides the commands in their order, each on what the ones before it made, and appends their events.
-    /// All of it is stored or nothing is, when the caller commits.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the transaction is then of no further use.
-    pub async fn execute(&mut self, mut commands: Vec<Envelope>) -> Result<Vec<Appended>, StoreError> {
-        let mut subjects = BTreeSet::new();
-        for envelope in &mut commands {
-            Sealer::subjects_of(&mut envelope.command, |subject| {
-                subjects.insert(subject);
-            });
-        }
-        let (mut head, mut sealer, mut streams) = self.load_batch(&commands, &subjects).await?;
-
-        let mut rows = Rows::default();
-        let mut appended = Vec::with_capacity(commands.len());
-        for Envelope { stream, metadata, mut command } in commands {
-            sealer.seal(&mut command).map_err(|error| StoreError::Keys(self.shop(), error))?;
-            let loaded = streams.get_mut(&stream).expect("loaded with the batch");
-            let events = command.decide(&mut *loaded.state)?;
-            let metadata = if events.is_empty() { String::new() } else { metadata.to_json() };
-            appended.push(Appended { events: events.len(), position: head.position + events.len() as i64 });
-            for event in events {
-                loaded.sequence += 1;
-                rows.push(self.shop(), &mut head, &stream, loaded.sequence, event, metadata.clone());
-            }
-        }
-        if !rows.position.is_empty() {
-            self.append(&rows, sealer.take_created(), &head).await?;
-        }
-        Ok(appended)
-    }
-
-    /// Takes the shop's write lock and reads everything that the batch looks at, in one round trip.
-    ///
-    /// The statement sees what was there when it began, while the lock may have been waited for. The head as the
-    /// statement saw it then differs from the head as it was locked, and the statement is run again, under the lock.
-    ///
-    /// `OFFSET 0` keeps the planner from joining otherwise: on a table without statistics, as a new database's are, it
-    /// takes a shop for a handful of rows and reads them all.
-    async fn load_batch(
-        &mut self,
-        commands: &[Envelope],
-        subjects: &BTreeSet<Subject>,
-    ) -> Result<(Head, Sealer, HashMap<StreamId, Loaded>), StoreError> {
-        let shop = self.shop();
-        let mut streams: HashMap<StreamId, Loaded> = HashMap::with_capacity(commands.len());
-        let (mut types, mut ids) = (Vec::new(), Vec::new());
-        for envelope in commands {
-            streams.entry(envelope.stream.clone()).or_insert_with(|| {
-                types.push(envelope.stream.aggregate_type);
-                ids.push(envelope.stream.aggregate_id.clone());
-                Loaded { state: envelope.command.new_state(), sequence: 0 }
-            });
-        }
-        let subjects: Vec<String> = subjects.iter().map(Subject::to_string).collect();
-        let types_sql: Vec<String> = types.iter().map(ToString::to_string).collect();
-        let row = loop {
-            let row = sqlx::query!(
-                r#"SELECT h.position, h.hash, h.recorded_at, clock_timestamp() AS "now!",
-                      (SELECT seen.position FROM heads seen WHERE seen.shop_id = $1) AS "seen!",
-                      k.wrapped AS "shop_key?",
-                      s.subjects AS "subjects?: Vec<String>", s.wrapped AS "wrapped?: Vec<Option<Vec<u8>>>",
-                      e.streams AS "streams?: Vec<i64>", e.sequences AS "sequences?: Vec<i64>",
-                      e.event_types AS "event_types?: Vec<String>", e.event_versions AS "event_versions?: Vec<String>",
-                      e.payloads AS "payloads?: Vec<String>"
-               FROM heads h
-               LEFT JOIN shop_keys k ON k.shop_id = h.shop_id
-               LEFT JOIN LATERAL (
-                   SELECT array_agg(k.subject) AS subjects, array_agg(k.wrapped) AS wrapped
-                   FROM UNNEST($2::text[]) AS w (subject)
-                   CROSS JOIN LATERAL (
-                       SELECT subject, wrapped FROM subject_keys WHERE shop_id = $1 AND subject = w.subject OFFSET 0
-                   ) k
-               ) s ON true
-               LEFT JOIN LATERAL (
-                   SELECT array_agg(n) AS streams, array_agg(sequence) AS sequences,
-                          array_agg(event_type) AS event_types, array_agg(event_version) AS event_versions,
-                          array_agg(payload) AS payloads
-                   FROM (
-                       SELECT w.n, v.*
-                       FROM UNNEST($3::text[], $4::text[]) WITH ORDINALITY AS w (aggregate_type, aggregate_id, n)
-                       CROSS JOIN LATERAL (
-                           SELECT sequence, event_type, event_version, payload::text AS payload
-                           FROM events
-                           WHERE shop_id = $1 AND aggregate_type = w.aggregate_type AND aggregate_id = w.aggregate_id
-                           ORDER BY sequence OFFSET 0
-                       ) v
-                       ORDER BY w.n, v.sequence
-                   ) history
-               ) e ON true
-               WHERE h.shop_id = $1
-               FOR NO KEY UPDATE OF h"#,
-                shop.0,
-                &subjects,
-                &types_sql,
-                &ids,
-            )
-            .fetch_optional(&mut **self)
-            .await?
-            .ok_or(StoreError::NoSuchShop(shop))?;
-            if row.seen == row.position {
-                break row;
-            }
+impl Basis {
+    /// Reads it in one round trip.
+    pub(crate) async fn load(
+        connection: &mut PgConnection,
+        shop: ShopId,
+        wanted: &Wanted,
+        lock: Lock,
+    ) -> Result<Self, StoreError> {
+        let subjects: Vec<String> = wanted.subjects.iter().map(Subject::to_string).collect();
+        let ids: Vec<&StreamId> = wanted.streams.keys().collect();
+        let row = sqlx::query!(
+            r#"SELECT head_position, head_hash, head_recorded_at, read_at, shop_key,
+                      subjects, wrapped AS "wrapped: Vec<Option<Vec<u8>>>",
+                      streams, sequences, event_types, event_versions, payloads
+               FROM load_streams($1, $2, $3, $4, $5)"#,
+            shop.0,
+            lock == Lock::Head,
+            &subjects,
+            &ids.iter().map(|id| id.aggregate_type.to_owned()).collect::<Vec<_>>(),
+            &ids.iter().map(|id| id.aggregate_id.clone()).collect::<Vec<_>>(),
+        )
+        .fetch_one(connection)
+        .await?;
+        let (Some(position), Some(hash), Some(recorded_at), Some(read_at)) =
+            (row.head_position, row.head_hash, row.head_recorded_at, row.read_at)
+        else {
+            return Err(StoreError::NoSuchShop(shop));
         };
+        let what = "the head's hash is not one";
+        let hash = hash.try_into().map_err(|_| StoreError::BrokenChain { shop, position, what: what.into() })?;
+        let head = Head { position, hash, recorded_at, clock: (read_at, Instant::now()) };
 
-        let mut sealer = Sealer::new(unwrap_shop_key(self, row.shop_key)?);
-        let wrapped = row.wrapped.unwrap_or_default();
-        for (subject, wrapped) in row.subjects.unwrap_or_default().iter().zip(wrapped) {
-            let subject = subject.parse().map_err(|_| StoreError::Keys(shop, vault::VaultError::NoKey))?;
-            sealer.know(subject, wrapped.as_deref()).map_err(|error| StoreError::Keys(shop, error))?;
+        let mut keys = HashMap::new();
+        for (subject, wrapped) in row.subjects.unwrap_or_default().iter().zip(row.wrapped.unwrap_or_default()) {
+            let subject = subject.parse().map_err(|_| StoreError::Keys(shop, VaultError::NoKey))?;
+            keys.insert(subject, wrapped);
         }
 
-        let (types_of_event, versions) = (row.event_types.unwrap_or_default(), row.event_versions.unwrap_or_default());
+        let begun = |(id, new_state): (&StreamId, &fn() -> Box<dyn AnyState>)| {
+            (id.clone(), Loaded { state: new_state(), sequence: 0 })
+        };
+        let mut streams: HashMap<StreamId, Loaded> = wanted.streams.iter().map(begun).collect();
+        let (event_types, versions) = (row.event_types.unwrap_or_default(), row.event_versions.unwrap_or_default());
         let (sequences, payloads) = (row.sequences.unwrap_or_default(), row.payloads.unwrap_or_default());
         for (index, stream) in row.streams.unwrap_or_default().into_iter().enumerate() {
             let place = usize::try_from(stream - 1).expect("ordinality counts from 1");
-            let id = StreamId { aggregate_type: types[place], aggregate_id: ids[place].clone() };
-            let loaded = streams.get_mut(&id).expect("asked for above");
-            loaded.state.apply_stored(&types_of_event[index], &versions[index], &payloads[index])?;
+            let loaded = streams.get_mut(ids[place]).expect("asked for above");
+            loaded.state.apply_stored(&event_types[index], &versions[index], &payloads[index])?;
             loaded.sequence = sequences[index];
         }
-
-        let hash = row.hash.try_into().map_err(|_| StoreError::BrokenChain {
-            shop,
-            position: row.position,
-            what: "the head's hash is not one".into(),
-        })?;
-        let next_at = (row.recorded_at + Duration::microseconds(1)).max(row.now);
-        Ok((Head { position: row.position, hash, next_at }, sealer, streams))
+        Ok(Self { head, shop_key: row.shop_key, keys, streams, took_for_new: false })
     }
 
-    /// Events, head, the keys of subjects not met before and the work that all this makes, in one statement.
-    async fn append(&mut self, rows: &Rows, keys: Vec<(Subject, Vec<u8>)>, head: &Head) -> Result<(), StoreError> {
-        let shop = self.shop();
-        let (subjects, wrapped): (Vec<String>, Vec<Vec<u8>>) =
-            keys.into_iter().map(|(subject, wrapped)| (subject.to_string(), wrapped)).unzip();
-        sqlx::query!(
-            r#"WITH made_work AS (
-                   INSERT INTO work_queue (shop_id, kind, due_at)
-                   VALUES ($1, 'project', now())
-               ), made_keys AS (
-                   INSERT INTO subject_keys (shop_id, subject, wrapped)
-                   SELECT $1, k.subject, k.wrapped
-                   FROM UNNEST($15::text[], $16::bytea[]) AS k (subject, wrapped)
-               ), appended AS (
-                   INSERT INTO events (shop_id, position, recorded_at, aggregate_type, aggregate_id, sequence,
-                                       event_type, event_version, payload, metadata, hash)
-                   SELECT $1, e.position, e.recorded_at, e.aggregate_type, e.aggregate_id, e.sequence,
-                          e.event_type, e.event_version, e.payload::json, e.metadata::json, e.hash
-                   FROM UNNEST($2::bigint[], $3::timestamptz[], $4::text[], $5::text[], $6::bigint[],
-                               $7::text[], $8::text[], $9::text[], $10::text[], $11::bytea[])
-                     AS e (position, recorded_at, aggregate_type, aggregate_id, sequence,
-                           event_type, event_version, payload, metadata, hash)
-               )
-               UPDATE heads
-               SET position = $12, hash = $13, recorded_at = $14
-               WHERE shop_id = $1"#,
-            shop.0,
-            &rows.position,
-            &rows.recorded_at,
-            &rows.aggregate_type,
-            &rows.aggregate_id,
-            &rows.sequence,
-            &rows.event_type,
-            &rows.event_version,
-            &rows.payload,
-            &rows.metadata,
-            &rows.hash,
-            head.position,
-            head.hash.as_slice(),
-            rows.recorded_at.last().copied().expect("a batch that appends has a row"),
-            &subjects,
-            &wrapped,
-        )
-        .execute(&mut **self)
-        .await?;
-        Ok(())
+    /// Takes histories and subjects that are not known for new ones: the append will look whether they are.
+    pub(crate) fn with_new(mut self, wanted: &Wanted) -> Self {
+        for (id, new_state) in &wanted.streams {
+            if !self.streams.contains_key(id) {
+                self.streams.insert(id.clone(), Loaded { state: new_state(), sequence: 0 });
+                self.took_for_new = true;
+            }
+        }
+        self.took_for_new |= !wanted.subjects.iter().all(|subject| self.keys.contains_key(subject));
+        self
     }
-}
 
-/// The rows of a batch, column by column, as `UNNEST` takes them.
-#[derive(Default)]
-struct Rows {
-    position: Vec<i64>,
-    recorded_at: Vec<DateTime<Utc>>,
-    aggregate_type: Vec<String>,
-    aggregate_id: Vec<String>,
-    sequence: Vec<i64>,
-    event_type: Vec<String>,
-    event_version: Vec<String>,
-    payload: Vec<String>,
-    metadata: Vec<String>,
-    hash: Vec<Vec<u8>>,
-}
+    /// Since it was first read.
+    pub(crate) fn age(&self) -> std::time::Duration {
+        self.head.clock.1.elapsed()
+    }
 
-impl Rows {
-    fn push(
+    /// How many histories are in it.
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Seals and decides commands that want what is here, each on what the ones before it made. Afterwards this is what
+    /// the log holds once the news is appended.
+    pub(crate) fn decide(
         &mut self,
         shop: ShopId,
-        head: &mut Head,
-        stream: &StreamId,
-        sequence: i64,
-        event: Decided,
-        metadata: String,
-    ) {
-        head.position += 1;
-        let link = Link {
-            shop,
-            position: head.position,
-            recorded_at: head.next_at,
-            aggregate_type: stream.aggregate_type,
-            aggregate_id: &stream.aggregate_id,
-            sequence,
-            event_type: &event.event_type,
-            event_version: &event.event_version,
-            payload: &event.payload,
-            metadata: &metadata,
-        };
-        head.hash = link.hash(&head.hash);
-        self.position.push(head.position);
-        self.recorded_at.push(head.next_at);
-        self.aggregate_type.push(stream.aggregate_type.to_owned());
-        self.aggregate_id.push(stream.aggregate_id.clone());
-        self.sequence.push(sequence);
-        self.event_type.push(event.event_type);
-        self.event_version.push(event.event_version);
-        self.payload.push(event.payload);
-        self.metadata.push(metadata);
-        self.hash.push(head.hash.to_vec());
-        head.next_at += Duration::microseconds(1);
+        ring: &MasterRing,
+        wanted: &Wanted,
+        commands: Vec<Envelope>,
+    ) -> Result<(Vec<Appended>, News), StoreError> {
+        let keys = |error| StoreError::Keys(shop, error);
+        let mut sealer = Sealer::new(unwrap_shop_key(ring, shop, self.shop_key.as_deref())?);
+        for (subject, wrapped) in wanted.subjects.iter().filter_map(|subject| self.keys.get_key_value(subject)) {
+            sealer.know(*subject, wrapped.as_deref()).map_err(keys)?;
+        }
+        // The clock of the database, also when it was read a little while ago.
+        let (read_at, then) = self.head.clock;
+        let now = read_at + then.elapsed();
+
+        let mut news = News { expected: self.head.position, ..News::default() };
+        news.took_for_new = std::mem::take(&mut self.took_for_new);
+        let mut appended = Vec::with_capacity(commands.len());
+        for Envelope { stream, metadata, mut command } in commands {
+            sealer.seal(&mut command).map_err(keys)?;
+            let loaded = self.streams.get_mut(&stream).expect("loaded with the batch");
+            let events = command.decide(&mut *loaded.state)?;
+            let metadata = if events.is_empty() { String::new() } else { metadata.to_json() };
+            let count = events.len();
+            for event in events {
+                loaded.sequence += 1;
+                self.head.position += 1;
+                // An instant maps to one position, also when the clock steps back.
+                self.head.recorded_at = (self.head.recorded_at + Duration::microseconds(1)).max(now);
+                let link = Link {
+                    shop,
+                    position: self.head.position,
+                    recorded_at: self.head.recorded_at,
+                    aggregate_type: stream.aggregate_type,
+                    aggregate_id: &stream.aggregate_id,
+                    sequence: loaded.sequence,
+                    event_type: &event.event_type,
+                    event_version: &event.event_version,
+                    payload: &event.payload,
+                    metadata: &metadata,
+                };
+                self.head.hash = link.hash(&self.head.hash);
+                news.recorded_at.push(self.head.recorded_at);
+                news.aggregate_types.push(stream.aggregate_type.to_owned());
+                news.aggregate_ids.push(stream.aggregate_id.clone());
+                news.sequences.push(loaded.sequence);
+                news.event_types.push(event.event_type);
+                news.event_versions.push(event.event_version);
+                news.payloads.push(event.payload);
+                news.metadata.push(metadata.clone());
+                news.hashes.push(self.head.hash.to_vec());
+            }
+            appended.push(Appended { events: count, position: self.head.position });
+        }
+        for (subject, wrapped) in sealer.take_created() {
+            news.subjects.push(subject.to_string());
+            news.wrapped.push(wrapped.clone());
+            self.keys.insert(subject, Some(wrapped));
+        }
+        Ok((appended, news))
+    }
+}
+
+/// The events of a batch, column by column, as `UNNEST` takes them, and the keys that seal them.
+#[derive(Default)]
+pub(crate) struct News {
+    /// The position of the head that all of it was decided on.
+    expected: i64,
+    /// Histories that begin here and subjects that are met here may exist after all.
+    took_for_new: bool,
+    subjects: Vec<String>,
+    wrapped: Vec<Vec<u8>>,
+    recorded_at: Vec<DateTime<Utc>>,
+    aggregate_types: Vec<String>,
+    aggregate_ids: Vec<String>,
+    sequences: Vec<i64>,
+    event_types: Vec<String>,
+    event_versions: Vec<String>,
+    payloads: Vec<String>,
+    metadata: Vec<String>,
+    hashes: Vec<Vec<u8>>,
+}
+
+impl News {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    /// Writes it in one call, if the log is as was expected; otherwise `false`, and nothing is written.
+    pub(crate) async fn append(&self, connection: &mut PgConnection, shop: ShopId) -> Result<bool, StoreError> {
+        let appended = sqlx::query_scalar!(
+            r#"SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) AS "appended!""#,
+            shop.0,
+            self.expected,
+            self.took_for_new,
+            &self.subjects,
+            &self.wrapped,
+            &self.recorded_at,
+            &self.aggregate_types,
+            &self.aggregate_ids,
+            &self.sequences,
+            &self.event_types,
+            &self.event_versions,
+            &self.payloads,
+            &self.metadata,
+            &self.hashes,
+        )
+        .fetch_one(connection)
+        .await?;
+        Ok(appended)
     }
 }

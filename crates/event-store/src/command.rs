@@ -57,7 +57,8 @@ pub(crate) trait AnyState: Send {
 
 pub(crate) trait AnyCommand: Send + Sync {
     fn personal_fields(&mut self, visit: Visit<'_>);
-    fn new_state(&self) -> Box<dyn AnyState>;
+    /// How to begin a history of the aggregate.
+    fn new_state(&self) -> fn() -> Box<dyn AnyState>;
     fn decide(self: Box<Self>, state: &mut dyn AnyState) -> Result<Vec<Decided>, StoreError>;
 }
 
@@ -107,8 +108,8 @@ where
         self.0.personal_fields(visit);
     }
 
-    fn new_state(&self) -> Box<dyn AnyState> {
-        Box::new(State(A::default()))
+    fn new_state(&self) -> fn() -> Box<dyn AnyState> {
+        || Box::new(State(A::default()))
     }
 
     fn decide(self: Box<Self>, state: &mut dyn AnyState) -> Result<Vec<Decided>, StoreError> {

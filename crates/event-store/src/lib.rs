@@ -13,6 +13,7 @@ mod error;
 mod metadata;
 mod migrate;
 mod read;
+mod recent;
 mod repository;
 mod shop;
 mod tenancy;

@@ -1,6 +1,7 @@
 //! A shop's place in the store: its head and its key.
 
-use vault::ShopKey;
+use domain::ShopId;
+use vault::{MasterRing, ShopKey, VaultError};
 
 use crate::{GENESIS, ShopTx, StoreError};
 
@@ -41,11 +42,10 @@ pub async fn shop_key(tx: &mut ShopTx) -> Result<ShopKey, StoreError> {
         .fetch_optional(&mut **tx)
         .await?
         .ok_or(StoreError::NoSuchShop(shop))?;
-    unwrap_shop_key(tx, wrapped)
+    unwrap_shop_key(tx.ring(), shop, wrapped.as_deref())
 }
 
-pub(crate) fn unwrap_shop_key(tx: &ShopTx, wrapped: Option<Vec<u8>>) -> Result<ShopKey, StoreError> {
-    let shop = tx.shop();
-    let wrapped = wrapped.ok_or(StoreError::Keys(shop, vault::VaultError::Redacted))?;
-    tx.ring().unwrap(shop, &wrapped).map_err(|error| StoreError::Keys(shop, error))
+pub(crate) fn unwrap_shop_key(ring: &MasterRing, shop: ShopId, wrapped: Option<&[u8]>) -> Result<ShopKey, StoreError> {
+    let wrapped = wrapped.ok_or(StoreError::Keys(shop, VaultError::Redacted))?;
+    ring.unwrap(shop, wrapped).map_err(|error| StoreError::Keys(shop, error))
 }

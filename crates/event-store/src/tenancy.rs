@@ -14,7 +14,7 @@ use sqlx::{
 };
 use vault::MasterRing;
 
-use crate::StoreError;
+use crate::{StoreError, recent::Recent};
 
 /// How to reach the database.
 #[derive(Debug, Clone)]
@@ -32,6 +32,7 @@ pub struct DatabaseOptions {
 pub struct Database {
     pool: PgPool,
     ring: Arc<MasterRing>,
+    recent: Arc<Recent>,
 }
 
 impl Database {
@@ -59,13 +60,24 @@ impl Database {
             // No ping before each use, which would be a round trip: `begin` tries again on a connection that died.
             .test_before_acquire(false)
             .connect_lazy_with(connect);
-        Ok(Self { pool, ring: Arc::new(ring) })
+        Ok(Self { pool, ring: Arc::new(ring), recent: Arc::default() })
     }
 
     /// The key ring.
     #[must_use]
     pub fn ring(&self) -> &MasterRing {
         &self.ring
+    }
+
+    /// Ends every connection, each when what uses it is done.
+    pub async fn close(&self) {
+        let closed = self.pool.close();
+        self.recent.give_back(&self.pool);
+        closed.await;
+    }
+
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     /// The pool itself, for what is neither a shop's nor the fleet's: migrations, health.
@@ -107,6 +119,7 @@ impl Database {
         sql: impl Into<Cow<'static, str>>,
     ) -> Result<Transaction<'static, Postgres>, StoreError> {
         let sql = sql.into();
+        self.recent.give_back(&self.pool);
         // Nothing has happened yet when `BEGIN` fails, so a dead connection (the server was restarted) is tried past.
         let mut attempts = 0;
         loop {

@@ -49,7 +49,7 @@ pub async fn up(environment: &Environment, args: &UpArgs) -> anyhow::Result<Exit
     let served = api::serve(listener, router(app), ServerOptions::default(), stop.clone()).await;
     stop.cancel();
     working.await?;
-    session.database.pool().close().await;
+    session.database.close().await;
     let guarded = match guard {
         Some(guard) => guard.await?,
         None => Ok(()),
@@ -82,7 +82,7 @@ pub async fn serve(environment: &Environment, args: &ServeArgs) -> anyhow::Resul
         fits
     };
     let (served, fits) = tokio::join!(serving, checking);
-    session.database.pool().close().await;
+    session.database.close().await;
     fits?;
     served?;
     Ok(ExitCode::SUCCESS)
@@ -99,7 +99,7 @@ pub async fn work(environment: &Environment) -> anyhow::Result<ExitCode> {
     tracing::info!("working");
     let worker = Worker::new(session.database.clone(), worker_options(environment), Arc::default());
     worker.run(stop).await;
-    session.database.pool().close().await;
+    session.database.close().await;
     Ok(ExitCode::SUCCESS)
 }
 

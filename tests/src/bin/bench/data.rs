@@ -74,6 +74,10 @@ fn translated(topic: &str, body: &str) -> Vec<Command> {
     }
 }
 
+pub fn metadata() -> Metadata {
+    Metadata::from_source("sync").with("causation_id", Uuid::nil().to_string())
+}
+
 pub fn envelope(command: Command) -> Envelope {
-    Envelope::new(command, Metadata::from_source("sync").with("causation_id", Uuid::nil().to_string()))
+    Envelope::new(command, metadata())
 }

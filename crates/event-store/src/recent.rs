@@ -1,0 +1,126 @@
+//! Single commands, each durable on its own, decided on what this process knows of the log.
+//!
+//! What the log held at a head is true for as long as the head stands there. So a command is decided without a lock on
+//! what is known from a moment ago, and appended on the condition that the head has not moved: one round trip. Where a
+//! shop is known but not a history, the history is taken for new, and the append looks whether it is. If either fails, the
+//! command is decided again on what the log holds under its lock.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use domain::{Command, ShopId};
+use sqlx::{PgPool, Postgres, pool::PoolConnection};
+
+use crate::{
+    Appended, Database, Envelope, Metadata, StoreError,
+    append::{Basis, Lock, Wanted},
+};
+
+/// How long wrapped keys and histories are kept, and connections out of their pool.
+const KEPT_FOR: Duration = Duration::from_secs(5);
+/// Histories kept of one shop.
+const STREAMS: usize = 64;
+/// Shops kept.
+const SHOPS: usize = 64;
+
+/// What single commands leave behind for the next.
+pub(crate) struct Recent {
+    logs: Mutex<HashMap<ShopId, Basis>>,
+    /// The pool pings what it takes back, a round trip of its own.
+    connections: Mutex<Vec<(Instant, PoolConnection<Postgres>)>>,
+    /// Commands to one shop take turns, instead of making each other decide again. Several shops may share a turn.
+    turns: Vec<tokio::sync::Mutex<()>>,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        let turns = (0..512).map(|_| tokio::sync::Mutex::default()).collect();
+        Self { logs: Mutex::default(), connections: Mutex::default(), turns }
+    }
+}
+
+impl Recent {
+    async fn turn(&self, shop: ShopId) -> tokio::sync::MutexGuard<'_, ()> {
+        let place = shop.0.as_u128() % self.turns.len() as u128;
+        self.turns[usize::try_from(place).expect("less than their number")].lock().await
+    }
+
+    /// Whoever takes it puts back what it has become, or nothing: what failed is not known any more.
+    fn take(&self, shop: ShopId) -> Option<Basis> {
+        locked(&self.logs).remove(&shop).filter(|basis| basis.age() < KEPT_FOR)
+    }
+
+    fn put(&self, shop: ShopId, basis: Basis) {
+        let mut logs = locked(&self.logs);
+        if logs.len() >= SHOPS {
+            logs.retain(|_, basis| basis.age() < KEPT_FOR);
+        }
+        if logs.len() < SHOPS && basis.streams() <= STREAMS {
+            logs.insert(shop, basis);
+        }
+    }
+
+    async fn connection(&self, pool: &PgPool) -> Option<PoolConnection<Postgres>> {
+        let kept = locked(&self.connections).pop();
+        match kept {
+            Some((_, connection)) => Some(connection),
+            None => pool.acquire().await.ok(),
+        }
+    }
+
+    fn keep(&self, connection: PoolConnection<Postgres>, pool: &PgPool) {
+        let mut connections = locked(&self.connections);
+        if 2 * connections.len() < pool.options().get_max_connections() as usize && !pool.is_closed() {
+            connections.push((Instant::now(), connection));
+        }
+    }
+
+    /// Gives back what others need, and what nobody does.
+    pub(crate) fn give_back(&self, pool: &PgPool) {
+        let needed = pool.num_idle() == 0 || pool.is_closed();
+        locked(&self.connections).retain(|(since, _)| !needed && since.elapsed() < KEPT_FOR);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Database {
+    /// Executes one command in a transaction of its own. When this returns, what it made is durable.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::Unavailable`] leaves open whether it was executed.
+    pub async fn execute(&self, shop: ShopId, command: Command, metadata: Metadata) -> Result<Appended, StoreError> {
+        let _turn = self.recent().turn(shop).await;
+        if let Some(appended) = self.try_execute(shop, Envelope::new(command.clone(), metadata.clone())).await {
+            return Ok(appended);
+        }
+        let mut tx = self.begin(shop).await?;
+        let appended = tx.execute(vec![Envelope::new(command, metadata)]).await?;
+        tx.commit().await?;
+        Ok(appended[0])
+    }
+
+    /// Without a lock. `None` leaves it to the log under its lock: somebody else wrote, what was taken for new is not, what
+    /// is known here may be why the command was refused or told nothing new, or the database could not be asked.
+    async fn try_execute(&self, shop: ShopId, command: Envelope) -> Option<Appended> {
+        let mut commands = vec![command];
+        let wanted = Wanted::by(&mut commands);
+        let mut connection = self.recent().connection(self.pool()).await?;
+        let mut basis = match self.recent().take(shop) {
+            Some(known) => known.with_new(&wanted),
+            None => Basis::load(&mut connection, shop, &wanted, Lock::Nothing).await.ok()?,
+        };
+        let (appended, news) = basis.decide(shop, self.ring(), &wanted, commands).ok()?;
+        if news.is_empty() || !news.append(&mut connection, shop).await.ok()? {
+            return None;
+        }
+        self.recent().put(shop, basis);
+        self.recent().keep(connection, self.pool());
+        Some(appended[0])
+    }
+}
