@@ -3,9 +3,18 @@
 use cqrs_es::{Aggregate, DomainEvent};
 
 use crate::{
-    ids::OrderId,
+    checkout::Checkout,
+    compliance::ComplianceRequest,
+    customer::{Customer, CustomerCommand},
+    discount::Discount,
+    document::{DocumentCommand, Observed},
+    draft_order::DraftOrder,
+    ids::{CheckoutId, CustomerId, DiscountId, DraftOrderId, InventoryItemId, LocationId, OrderId, ProductId},
+    inventory::{InventoryCommand, InventoryItem},
+    location::Location,
     order::{Order, OrderCommand},
     personal::{PersonalFields, Visit},
+    product::{Product, ProductCommand},
     shop::{Shop, ShopCommand},
 };
 
@@ -16,6 +25,22 @@ pub enum Command {
     Shop(ShopCommand),
     /// To one order.
     Order(OrderId, OrderCommand),
+    /// To one customer.
+    Customer(CustomerId, CustomerCommand),
+    /// To one product.
+    Product(ProductId, ProductCommand),
+    /// To one inventory item.
+    InventoryItem(InventoryItemId, InventoryCommand),
+    /// To one location.
+    Location(LocationId, DocumentCommand<Location>),
+    /// To one checkout.
+    Checkout(CheckoutId, DocumentCommand<Checkout>),
+    /// To one draft of an order.
+    DraftOrder(DraftOrderId, DocumentCommand<DraftOrder>),
+    /// To one discount.
+    Discount(DiscountId, DocumentCommand<Discount>),
+    /// To one request about somebody's data, known by what it asks for.
+    Compliance(String, DocumentCommand<ComplianceRequest>),
 }
 
 impl Command {
@@ -24,6 +49,14 @@ impl Command {
         match self {
             Self::Shop(command) => to.dispatch::<Shop>(Shop::ID.to_owned(), command),
             Self::Order(id, command) => to.dispatch::<Order>(id.to_string(), command),
+            Self::Customer(id, command) => to.dispatch::<Customer>(id.to_string(), command),
+            Self::Product(id, command) => to.dispatch::<Product>(id.to_string(), command),
+            Self::InventoryItem(id, command) => to.dispatch::<InventoryItem>(id.to_string(), command),
+            Self::Location(id, command) => to.dispatch::<Observed<Location>>(id.to_string(), command),
+            Self::Checkout(id, command) => to.dispatch::<Observed<Checkout>>(id.to_string(), command),
+            Self::DraftOrder(id, command) => to.dispatch::<Observed<DraftOrder>>(id.to_string(), command),
+            Self::Discount(id, command) => to.dispatch::<Observed<Discount>>(id.to_string(), command),
+            Self::Compliance(id, command) => to.dispatch::<Observed<ComplianceRequest>>(id, command),
         }
     }
 }
@@ -61,6 +94,14 @@ impl PersonalFields for Command {
         match self {
             Self::Shop(command) => command.personal_fields(visit),
             Self::Order(_, command) => command.personal_fields(visit),
+            Self::Customer(_, command) => command.personal_fields(visit),
+            Self::Product(_, command) => command.personal_fields(visit),
+            Self::InventoryItem(_, command) => command.personal_fields(visit),
+            Self::Location(_, command) => command.personal_fields(visit),
+            Self::Checkout(_, command) => command.personal_fields(visit),
+            Self::DraftOrder(_, command) => command.personal_fields(visit),
+            Self::Discount(_, command) => command.personal_fields(visit),
+            Self::Compliance(_, command) => command.personal_fields(visit),
         }
     }
 }

@@ -65,6 +65,20 @@ shopify_ids! {
     ProductId,
     /// A variant of a product.
     VariantId,
+    /// A fulfilment of an order.
+    FulfillmentId,
+    /// A transaction of an order.
+    TransactionId,
+    /// An inventory item: what is counted of a variant.
+    InventoryItemId,
+    /// A location that stock lies at.
+    LocationId,
+    /// A checkout.
+    CheckoutId,
+    /// A draft of an order.
+    DraftOrderId,
+    /// A discount: an automatic one, or one with codes.
+    DiscountId,
     /// The shop itself, as Shopify numbers it.
     ShopifyShopId,
     /// A member of any of the lists inside a body that has no newtype of its own.

@@ -4,14 +4,27 @@
 //!
 //! To add an aggregate: one folder like `order/` (learn that one and you know them all), and one line in
 //! [`command::Command`]. To add an event to one: a variant in its `event.rs`, an arm in its `apply`, and a
-//! sample in its `samples.rs`, whose stored bytes never change afterwards.
+//! sample in its `samples.rs`, whose stored bytes never change afterwards. A thing that is nothing but its newest
+//! body is a [`document::Document`].
 
+pub mod checkout;
 pub mod command;
+pub mod compliance;
+pub mod customer;
+pub mod discount;
+pub mod document;
+pub mod draft_order;
 pub mod ids;
+pub mod inventory;
+pub mod join;
 pub mod ledger;
+pub mod location;
 pub mod money;
 pub mod order;
 pub mod personal;
+pub mod product;
+#[cfg(test)]
+mod samples;
 pub mod shop;
 pub mod version;
 pub mod zone;

@@ -9,7 +9,7 @@ use ecomdash_tests::{
 use serde_json::json;
 
 /// One for every field that can be personal.
-const PLANTED: [&str; 22] = [
+const PLANTED: [&str; 30] = [
     "Zebedee",
     "Quillfeather",
     "zebedee.q@planted.example",
@@ -32,6 +32,14 @@ const PLANTED: [&str; 22] = [
     "authenticate?key=plantedkey",
     "Company of Zebedee",
     "utm_content=ottoline",
+    "Cellar of Quimby",
+    "Quimby's Ottoman",
+    "SKU-OTTOMAN",
+    "OTTOLINE10@planted.example",
+    "merged.q@planted.example",
+    "likes Ottomans",
+    "parcel to Ottoline",
+    "98 765 432 10",
 ];
 
 async fn world() -> (TestDatabase, Ecomdash, Shop) {
@@ -66,12 +74,36 @@ async fn world() -> (TestDatabase, Ecomdash, Shop) {
         "staff_note": "Ottoline asked for it", "line_items": { "additions": [], "removals": [] } } });
     let owner = json!({ "id": 1, "name": "Shop", "shop_owner": "Owner Quimby", "email": "owner.q@planted.example",
         "address1": "Quimby Road 9", "updated_at": "2026-11-01T00:00:00Z", "iana_timezone": "UTC" });
+    let customer = json!({ "id": 7, "first_name": "Zebedee", "last_name": "Quillfeather",
+        "email": "zebedee.q@planted.example", "phone": "98 765 432 10", "note": "likes Ottomans", "tags": "vip-zebedee",
+        "default_address": { "address1": "77 Plantation Mews", "country_code": "US" } });
+    let product = json!({ "id": 1, "title": "Quimby's Ottoman", "vendor": "Company of Zebedee",
+        "variants": [{ "id": 1, "title": "Gift wrap for Ottoline", "sku": "SKU-OTTOMAN", "price": "1.00" }] });
+    let discount = json!({ "admin_graphql_api_id": "gid://shopify/DiscountCodeNode/1", "status": "ACTIVE",
+        "title": "OTTOLINE10@planted.example" });
+    let buyers = |name: &str| {
+        json!({ "id": 1, "name": name, "email": "zebedee.q@planted.example", "note": "please ring twice",
+            "customer": { "id": 7, "first_name": "Zebedee" }, "shipping_address": { "address1": "77 Plantation Mews" } })
+    };
+    let parcel = json!({ "id": 1, "order_id": 1, "status": "success", "tracking_company": "UPS",
+        "tracking_number": "parcel to Ottoline", "destination": { "name": "Zebedee Quillfeather" } });
+    let request = json!({ "shop_domain": shop.domain, "data_request": { "id": 1 },
+        "customer": { "id": 7, "email": "merged.q@planted.example", "phone": "98 765 432 10" } });
     for (topic, body) in [
         ("orders/create", &body.0),
         ("refunds/create", &refund.0),
         ("orders/edited", &edited),
         ("shop/update", &owner),
         ("carts/update", &body.0),
+        ("customers/update", &customer),
+        ("products/update", &product),
+        ("inventory_items/update", &json!({ "id": 1, "sku": "SKU-OTTOMAN", "tracked": true })),
+        ("locations/create", &json!({ "id": 1, "name": "Cellar of Quimby", "address1": "77 Plantation Mews" })),
+        ("discounts/create", &discount),
+        ("checkouts/create", &buyers("#1")),
+        ("draft_orders/create", &buyers("#D1")),
+        ("fulfillments/create", &parcel),
+        ("customers/data_request", &request),
     ] {
         assert_eq!(shop.deliver(topic, body).await, 200);
     }
@@ -81,6 +113,7 @@ async fn world() -> (TestDatabase, Ecomdash, Shop) {
     assert_eq!(unknown.deliver("orders/create", &body.0).await, 200);
     let broken = format!("{} Zebedee", body.0);
     assert_eq!(shop.try_deliver("orders/create", &broken, "broken", None).await.unwrap().status(), 200);
+    // What is shown has caught up: it is all in the log.
     assert_eq!(shop.metrics("2026-11-01", "2026-11-01").await.get("orders"), Some(1));
     (database, server, shop)
 }
@@ -101,7 +134,22 @@ async fn planted_values_are_in_no_table_no_log_and_no_answer() {
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     let dump = String::from_utf8_lossy(&dump.stdout);
     // The dump holds what it should, so that finding nothing means something.
-    assert!(dump.contains("OrderPlaced") && dump.contains("RefundIssued") && dump.contains("ShopUpdated"));
+    for event in [
+        "OrderPlaced",
+        "RefundIssued",
+        "ShopUpdated",
+        "CustomerUpdated",
+        "ProductUpdated",
+        "ItemUpdated",
+        "LocationUpdated",
+        "DiscountUpdated",
+        "CheckoutUpdated",
+        "DraftOrderUpdated",
+        "FulfillmentUpdated",
+        "ComplianceRequested",
+    ] {
+        assert!(dump.contains(event), "{event}");
+    }
     assert_eq!(found(&dump), [""; 0], "in the clear in the database");
     // Bytea is dumped in hex: the same values in that spelling.
     let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();

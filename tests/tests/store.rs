@@ -231,7 +231,7 @@ async fn what_a_newer_build_wrote_is_told_apart_from_what_is_broken() {
     let mut superuser = database.superuser().await;
     sqlx::raw_sql(
         "ALTER TABLE events DISABLE TRIGGER ALL;
-         UPDATE events SET event_version = '2' WHERE aggregate_id = '1';
+         UPDATE events SET event_version = '99' WHERE aggregate_id = '1';
          UPDATE events SET payload = '{\"OrderPlaced\": {}}' WHERE aggregate_id = '2'",
     )
     .execute(&mut superuser)

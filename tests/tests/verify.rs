@@ -50,7 +50,7 @@ async fn every_kind_of_tampering_is_found_at_its_place() {
         (format!("UPDATE events SET aggregate_id = aggregate_id || '0' {}", at(4)), 4),
         (format!("UPDATE events SET sequence = sequence + 7 {}", at(4)), 4),
         (format!("UPDATE events SET event_type = 'OrderDeleted' {}", at(4)), 4),
-        (format!("UPDATE events SET event_version = '2' {}", at(4)), 4),
+        (format!("UPDATE events SET event_version = '99' {}", at(4)), 4),
         (format!("UPDATE events SET payload = (payload::text || ' ')::json {}", at(4)), 4),
         (format!("UPDATE events SET metadata = replace(metadata::text, 'webhook', 'webhooK')::json {}", at(4)), 4),
         (format!("UPDATE events SET hash = set_byte(hash, 31, get_byte(hash, 31) # 1) {}", at(4)), 4),

@@ -144,11 +144,14 @@ pub enum InboxCommand {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
     },
-    /// Drives a shop's dead letters again
+    /// Drives a shop's dead letters again, or what was ignored or translated by an older build
     Retry {
         /// The shop
         #[arg(long)]
         shop: ShopDomain,
+        /// Which: dead, ignored or translated ones
+        #[arg(long, default_value = "dead")]
+        status: InboxStatus,
         /// Only those received since, like 2026-11-01T00:00:00Z
         #[arg(long)]
         since: Option<DateTime<Utc>>,

@@ -120,18 +120,20 @@ pub async fn counts(tx: &mut ShopTx) -> Result<InboxCounts, StoreError> {
     .await?)
 }
 
-/// Makes dead letters pending again, those received since an instant or all. Returns how many.
+/// Makes deliveries of one status pending again, those received since an instant or all whose body is still there.
+/// Returns how many. What a body said before is known already, so that driving it again has no effect twice.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`].
-pub async fn retry(tx: &mut ShopTx, since: Option<DateTime<Utc>>) -> Result<u64, StoreError> {
+pub async fn retry(tx: &mut ShopTx, status: InboxStatus, since: Option<DateTime<Utc>>) -> Result<u64, StoreError> {
     let shop = tx.shop();
     let done = sqlx::query!(
         "UPDATE inbox
          SET status = 'pending', attempts = 0, reason = NULL, settled_at = NULL, due_at = now()
-         WHERE shop_id = $1 AND status = 'dead' AND body IS NOT NULL AND ($2::timestamptz IS NULL OR received_at >= $2)",
+         WHERE shop_id = $1 AND status = $3 AND body IS NOT NULL AND ($2::timestamptz IS NULL OR received_at >= $2)",
         shop.0,
         since,
+        status.as_str(),
     )
     .execute(&mut **tx)
     .await?;

@@ -1,12 +1,14 @@
 //! From a body to commands. Pure: the same body, topic and context give the same commands.
 
 mod bounds;
+mod catalogue;
+mod customer;
 mod order;
 mod shop;
 mod values;
 
 use chrono::{DateTime, Utc};
-use domain::{Command, Currency, Digest, MoneyError, Version, ids::ShopifyShopId};
+use domain::{Command, Currency, Digest, MoneyError, Version, compliance::ComplianceKind, ids::ShopifyShopId};
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
@@ -78,10 +80,48 @@ pub fn translate(context: &Context<'_>, body: &[u8]) -> Result<Translation, Tran
         | "orders/paid"
         | "orders/cancelled"
         | "orders/fulfilled"
-        | "orders/partially_fulfilled" => order::snapshot(context, body)?,
+        | "orders/partially_fulfilled"
+        | "orders/link_requested" => order::snapshot(context, body)?,
         "orders/edited" => order::edit(context, body)?,
         "orders/delete" => order::deletion(context, body)?,
         "refunds/create" => order::refund(context, body)?,
+        "fulfillments/create" | "fulfillments/update" => order::parcel(context, body)?,
+        "order_transactions/create" => order::payment(context, body)?,
+        "returns/request" | "returns/approve" | "returns/process" | "returns/decline" | "returns/close"
+        | "returns/reopen" | "returns/cancel" => order::returned(context, body)?,
+        "returns/update" => {
+            return Ok(Translation::Ignored("it names neither order nor amounts: the order's own body does"));
+        }
+        "customers/create" | "customers/update" | "customers/enable" | "customers/disable" => {
+            customer::profile(context, body)?
+        }
+        "customers/delete" => customer::deletion(context, body)?,
+        "customers/merge" => customer::merge(context, body)?,
+        "customers/purchasing_summary" => customer::purchases(context, body)?,
+        "customers/data_request" | "customer/data_request" => {
+            customer::request(context, ComplianceKind::CustomerData, body)?
+        }
+        "customers/redact" | "customer/redact" => customer::request(context, ComplianceKind::CustomerRedaction, body)?,
+        "shop/redact" => customer::request(context, ComplianceKind::ShopRedaction, body)?,
+        "checkouts/create" | "checkouts/update" => customer::checkout(context, body)?,
+        "checkouts/delete" => customer::checkout_deletion(context, body)?,
+        "draft_orders/create" | "draft_orders/update" => customer::draft_order(context, body)?,
+        "draft_orders/delete" => customer::draft_order_deletion(context, body)?,
+        "products/create" | "products/update" => catalogue::product(context, body)?,
+        "products/delete" => catalogue::product_deletion(context, body)?,
+        "variants/in_stock" | "variants/out_of_stock" => catalogue::variant_alone(context, body)?,
+        "inventory_items/create" | "inventory_items/update" => catalogue::inventory_item(context, body)?,
+        "inventory_items/delete" => catalogue::inventory_item_deletion(context, body)?,
+        "inventory_levels/connect" | "inventory_levels/update" | "inventory_levels/disconnect" => {
+            catalogue::inventory_level(context, body)?
+        }
+        "locations/create" | "locations/update" | "locations/activate" | "locations/deactivate" => {
+            catalogue::location(context, body)?
+        }
+        "locations/delete" => catalogue::location_deletion(context, body)?,
+        "discounts/create" | "discounts/update" => catalogue::discount(context, body)?,
+        "discounts/delete" => catalogue::discount_deletion(context, body)?,
+        "app/scopes_update" => shop::scopes(context, body)?,
         "shop/update" => shop::update(context, body)?,
         "app/uninstalled" => return shop::uninstall(context, body),
         _ => return Ok(Translation::Ignored("no figure depends on this topic")),

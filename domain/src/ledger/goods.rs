@@ -5,8 +5,9 @@ use chrono::{DateTime, Utc};
 use super::{Amounts, Book, Dimensions, LineType, Reason, reason_of, share};
 use crate::{
     ids::LineId,
+    join::Seen,
     money::{MAX_MINOR, divide_half_even},
-    order::{Line, LineKind, Restock, Seen},
+    order::{Line, LineKind, Restock},
 };
 
 const NANO: i128 = 1_000_000_000;

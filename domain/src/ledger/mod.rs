@@ -331,12 +331,11 @@ fn enter_adjustments(book: &mut Book<'_>) {
 /// What a return cost the buyer counts on the day of the refund that pays the return.
 fn enter_return_fees(book: &mut Book<'_>) {
     let order = book.order;
-    for (id, returned) in &order.returns {
+    for (id, fees) in &order.return_fees {
         let paid_by = book.refunds.iter().find(|(_, refund)| refund.return_id == Some(*id));
         if let Some((_, refund)) = paid_by {
             let at = refund.at;
-            let fees = returned.value.fees_minor;
-            book.enter_plain(format!("fee/return/{id}"), at, Reason::Return, LineType::Fee, fees);
+            book.enter_plain(format!("fee/return/{id}"), at, Reason::Return, LineType::Fee, fees.value);
         }
     }
 }

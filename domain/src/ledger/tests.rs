@@ -3,7 +3,8 @@ use chrono::{DateTime, Utc};
 use super::*;
 use crate::{
     ids::{LineId, RefundId, RowId},
-    order::{Line, LineKind, Member, RefundLine, Restock, Seen, Status, Tax},
+    join::{Member, Seen},
+    order::{Line, LineKind, RefundLine, Restock, Status, Tax},
     personal::Personal,
     version::{Digest, Version},
 };

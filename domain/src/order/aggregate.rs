@@ -8,33 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     command::{ObservedOrder, OrderCommand},
-    event::{Listed, OrderEvent, SnapshotNews},
-    parts::{Edit, Line, Refund, Return, ShippingLine, Status, Terms},
+    event::{OrderEvent, SnapshotNews},
+    parts::{Edit, Fulfillment, Line, Refund, Return, ShippingLine, Status, Terms, Transaction},
 };
 use crate::{
-    ids::{CustomerId, EditId, LineId, RefundId, ReturnId, ShippingLineId},
+    ids::{CustomerId, EditId, FulfillmentId, LineId, RefundId, ReturnId, ShippingLineId, TransactionId},
+    join::{Listed, Member, Seen, earliest, is_newer, join_listed, join_member, join_seen, listed, listed_seen},
     version::Version,
 };
-
-/// A member of a union, with the version of the body that it came from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Member<T> {
-    /// The greatest version that listed it.
-    pub version: Version,
-    /// What that body said.
-    pub value: T,
-}
-
-/// A member of a union of which it also matters when it was there first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Seen<T> {
-    /// The greatest version that listed it.
-    pub version: Version,
-    /// The least `updated_at` of a snapshot that listed it.
-    pub first_seen: Option<DateTime<Utc>>,
-    /// What the greatest one said.
-    pub value: T,
-}
 
 /// Everything that was observed of an order.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -57,8 +38,14 @@ pub struct Order {
     pub refunds: BTreeMap<RefundId, Member<Refund>>,
     /// Union by id.
     pub edits: BTreeMap<EditId, Member<Edit>>,
+    /// How each return stands. Union by id.
+    pub return_states: BTreeMap<ReturnId, Member<String>>,
+    /// What each return costs the buyer. Union by id: a body may tell of one and not of the other.
+    pub return_fees: BTreeMap<ReturnId, Member<i64>>,
     /// Union by id.
-    pub returns: BTreeMap<ReturnId, Member<Return>>,
+    pub fulfillments: BTreeMap<FulfillmentId, Member<Fulfillment>>,
+    /// Union by id.
+    pub transactions: BTreeMap<TransactionId, Member<Transaction>>,
     /// A tombstone that wins.
     pub deleted: bool,
 }
@@ -70,11 +57,27 @@ impl Order {
             OrderCommand::ObserveRefund { version, id, refund, .. } => {
                 self.refund_news(version, id, refund).into_iter().collect()
             }
-            OrderCommand::ObserveEdit { version, id, edit, .. } => match self.edits.get(&id) {
-                // The same body under a later delivery says nothing new, but it may outrank another one.
-                Some(known) if version <= known.version => vec![],
-                _ => vec![OrderEvent::OrderEdited { version, id, edit }],
-            },
+            // A later delivery of the same body says nothing new, but it may outrank another one: likewise below.
+            OrderCommand::ObserveEdit { version, id, edit, .. } => {
+                let news = is_newer(&self.edits, &id, version);
+                news.then_some(OrderEvent::OrderEdited { version, id, edit }).into_iter().collect()
+            }
+            OrderCommand::ObserveFulfillment { version, id, fulfillment } => {
+                let news = is_newer(&self.fulfillments, &id, version);
+                news.then_some(OrderEvent::FulfillmentUpdated { version, id, fulfillment }).into_iter().collect()
+            }
+            OrderCommand::ObserveTransaction { version, id, transaction } => {
+                let news = is_newer(&self.transactions, &id, version);
+                news.then_some(OrderEvent::TransactionRecorded { version, id, transaction }).into_iter().collect()
+            }
+            OrderCommand::ObserveReturn { version, id, seen } => {
+                let news = Return {
+                    status: seen.status.filter(|_| is_newer(&self.return_states, &id, version)),
+                    fees_minor: seen.fees_minor.filter(|_| is_newer(&self.return_fees, &id, version)),
+                };
+                let says_something = news != Return::default();
+                says_something.then_some(OrderEvent::ReturnUpdated { version, id, seen: news }).into_iter().collect()
+            }
             OrderCommand::ObserveDeletion { .. } if self.deleted => vec![],
             OrderCommand::ObserveDeletion { at } => vec![OrderEvent::OrderDeleted { at }],
         }
@@ -93,16 +96,24 @@ impl Order {
                 _ => refunds.extend(self.refund_news(version, id, refund)),
             }
         }
+        let (mut return_states, mut return_fees) = (Vec::new(), Vec::new());
+        for (id, Return { status, fees_minor }) in seen.returns {
+            return_states.extend(status.map(|status| (id, status)));
+            return_fees.extend(fees_minor.map(|fees| (id, fees)));
+        }
         let customer_is_news = self.customer.as_ref().is_none_or(|known| version > known.version);
         let news = SnapshotNews {
             version,
             terms: (is_newest && self.terms.as_ref() != Some(&seen.terms)).then_some(seen.terms),
             status: (is_newest && self.status != seen.status).then_some(seen.status),
             customer: seen.customer.filter(|_| customer_is_news),
-            lines: listed(&self.lines, version, seen.lines),
-            shipping_lines: listed(&self.shipping_lines, version, seen.shipping_lines),
+            lines: listed_seen(&self.lines, version, seen.lines),
+            shipping_lines: listed_seen(&self.shipping_lines, version, seen.shipping_lines),
             refunds: vouched,
-            returns: listed_members(&self.returns, version, seen.returns),
+            return_states: listed(&self.return_states, version, return_states),
+            return_fees: listed(&self.return_fees, version, return_fees),
+            fulfillments: listed(&self.fulfillments, version, seen.fulfillments),
+            transactions: listed(&self.transactions, version, seen.transactions),
         };
         let is_earlier = match (version.updated_at, self.first_seen) {
             (Some(at), Some(known)) => at < known,
@@ -160,16 +171,10 @@ impl Order {
                 known.version = known.version.max(version);
             }
         }
-        for Listed { id, value } in news.returns {
-            match (self.returns.get_mut(&id), value) {
-                (Some(known), None) => known.version = known.version.max(version),
-                (Some(known), Some(_)) if known.version >= version => {}
-                (_, Some(value)) => {
-                    self.returns.insert(id, Member { version, value });
-                }
-                (None, None) => {}
-            }
-        }
+        join_listed(&mut self.return_states, version, news.return_states);
+        join_listed(&mut self.return_fees, version, news.return_fees);
+        join_listed(&mut self.fulfillments, version, news.fulfillments);
+        join_listed(&mut self.transactions, version, news.transactions);
     }
 }
 
@@ -179,79 +184,24 @@ impl SnapshotNews {
             || !(self.lines.is_empty()
                 && self.shipping_lines.is_empty()
                 && self.refunds.is_empty()
-                && self.returns.is_empty())
+                && self.return_states.is_empty()
+                && self.return_fees.is_empty()
+                && self.fulfillments.is_empty()
+                && self.transactions.is_empty())
     }
 
     fn changes_a_member(&self) -> bool {
-        self.lines.iter().any(|line| line.value.is_some())
-            || self.shipping_lines.iter().any(|line| line.value.is_some())
-            || self.returns.iter().any(|returned| returned.value.is_some())
+        changes(&self.lines)
+            || changes(&self.shipping_lines)
+            || changes(&self.return_states)
+            || changes(&self.return_fees)
+            || changes(&self.fulfillments)
+            || changes(&self.transactions)
     }
 }
 
-/// Of what a body lists: the members that are new, changed, vouched for by a greater version, or seen earlier.
-fn listed<Id: Ord + Copy, T: PartialEq>(
-    known: &BTreeMap<Id, Seen<T>>,
-    version: Version,
-    members: Vec<(Id, T)>,
-) -> Vec<Listed<Id, T>> {
-    let mut news = Vec::new();
-    for (id, value) in members {
-        match known.get(&id) {
-            None => news.push(Listed { id, value: Some(value) }),
-            Some(seen) if version > seen.version => {
-                news.push(Listed { id, value: (seen.value != value).then_some(value) });
-            }
-            Some(seen) => {
-                if earliest(seen.first_seen, version.updated_at) != seen.first_seen {
-                    news.push(Listed { id, value: None });
-                }
-            }
-        }
-    }
-    news
-}
-
-fn listed_members<Id: Ord + Copy, T: PartialEq>(
-    known: &BTreeMap<Id, Member<T>>,
-    version: Version,
-    members: Vec<(Id, T)>,
-) -> Vec<Listed<Id, T>> {
-    members
-        .into_iter()
-        .filter(|(id, _)| known.get(id).is_none_or(|member| version > member.version))
-        .map(|(id, value)| {
-            let same = known.get(&id).is_some_and(|member| member.value == value);
-            Listed { id, value: (!same).then_some(value) }
-        })
-        .collect()
-}
-
-fn join_seen<Id: Ord, T>(known: &mut BTreeMap<Id, Seen<T>>, version: Version, news: Vec<Listed<Id, T>>) {
-    for Listed { id, value } in news {
-        match (known.get_mut(&id), value) {
-            (Some(seen), value) => {
-                seen.first_seen = earliest(seen.first_seen, version.updated_at);
-                if version > seen.version {
-                    seen.version = version;
-                    if let Some(value) = value {
-                        seen.value = value;
-                    }
-                }
-            }
-            (None, Some(value)) => {
-                known.insert(id, Seen { version, first_seen: version.updated_at, value });
-            }
-            (None, None) => {}
-        }
-    }
-}
-
-fn earliest(known: Option<DateTime<Utc>>, seen: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
-    match (known, seen) {
-        (Some(known), Some(seen)) => Some(known.min(seen)),
-        (known, seen) => known.or(seen),
-    }
+fn changes<Id, T>(listed: &[Listed<Id, T>]) -> bool {
+    listed.iter().any(|member| member.value.is_some())
 }
 
 impl Aggregate for Order {
@@ -278,13 +228,21 @@ impl Aggregate for Order {
                 join_member(&mut self.refunds, version, id, refund);
             }
             OrderEvent::OrderEdited { version, id, edit } => join_member(&mut self.edits, version, id, edit),
+            OrderEvent::FulfillmentUpdated { version, id, fulfillment } => {
+                join_member(&mut self.fulfillments, version, id, fulfillment);
+            }
+            OrderEvent::TransactionRecorded { version, id, transaction } => {
+                join_member(&mut self.transactions, version, id, transaction);
+            }
+            OrderEvent::ReturnUpdated { version, id, seen } => {
+                if let Some(status) = seen.status {
+                    join_member(&mut self.return_states, version, id, status);
+                }
+                if let Some(fees) = seen.fees_minor {
+                    join_member(&mut self.return_fees, version, id, fees);
+                }
+            }
             OrderEvent::OrderDeleted { .. } => self.deleted = true,
         }
-    }
-}
-
-fn join_member<Id: Ord, T>(known: &mut BTreeMap<Id, Member<T>>, version: Version, id: Id, value: T) {
-    if known.get(&id).is_none_or(|member| version > member.version) {
-        known.insert(id, Member { version, value });
     }
 }

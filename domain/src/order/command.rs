@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::parts::{Edit, Line, Refund, Return, ShippingLine, Status, Terms};
+use super::parts::{Edit, Fulfillment, Line, Refund, Return, ShippingLine, Status, Terms, Transaction};
 use crate::{
-    ids::{CustomerId, EditId, LineId, OrderId, RefundId, ReturnId, ShippingLineId},
+    ids::{CustomerId, EditId, FulfillmentId, LineId, OrderId, RefundId, ReturnId, ShippingLineId, TransactionId},
     personal::{PersonalFields, Subject, Visit},
     version::Version,
 };
@@ -36,6 +36,33 @@ pub enum OrderCommand {
         /// What it changed.
         edit: Edit,
     },
+    /// A fulfilment was seen on its own.
+    ObserveFulfillment {
+        /// Of the body.
+        version: Version,
+        /// Which fulfilment.
+        id: FulfillmentId,
+        /// How it stands.
+        fulfillment: Fulfillment,
+    },
+    /// A transaction was seen on its own.
+    ObserveTransaction {
+        /// Of the body.
+        version: Version,
+        /// Which transaction.
+        id: TransactionId,
+        /// How it stands.
+        transaction: Transaction,
+    },
+    /// A return was seen on its own.
+    ObserveReturn {
+        /// Of the body.
+        version: Version,
+        /// Which return.
+        id: ReturnId,
+        /// What the body tells of it.
+        seen: Return,
+    },
     /// The order was deleted.
     ObserveDeletion {
         /// When the deletion was triggered, if the delivery says.
@@ -64,6 +91,10 @@ pub struct ObservedOrder {
     pub refunds: Vec<(RefundId, Refund)>,
     /// Its returns so far.
     pub returns: Vec<(ReturnId, Return)>,
+    /// Its fulfilments so far.
+    pub fulfillments: Vec<(FulfillmentId, Fulfillment)>,
+    /// Its transactions so far, as far as the body has them.
+    pub transactions: Vec<(TransactionId, Transaction)>,
 }
 
 impl PersonalFields for OrderCommand {
@@ -84,7 +115,10 @@ impl PersonalFields for OrderCommand {
             }
             Self::ObserveRefund { order_id, refund, .. } => refund.personal_fields(Subject::Order(*order_id), visit),
             Self::ObserveEdit { order_id, edit, .. } => edit.personal_fields(Subject::Order(*order_id), visit),
-            Self::ObserveDeletion { .. } => {}
+            Self::ObserveFulfillment { .. }
+            | Self::ObserveTransaction { .. }
+            | Self::ObserveReturn { .. }
+            | Self::ObserveDeletion { .. } => {}
         }
     }
 }

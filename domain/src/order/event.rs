@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
-use super::parts::{Edit, Line, Refund, Return, ShippingLine, Status, Terms};
+use super::parts::{Edit, Fulfillment, Line, Refund, Return, ShippingLine, Status, Terms, Transaction};
 use crate::{
     command::Stored,
-    ids::{CustomerId, EditId, LineId, RefundId, ReturnId, ShippingLineId},
+    ids::{CustomerId, EditId, FulfillmentId, LineId, RefundId, ReturnId, ShippingLineId, TransactionId},
+    join::Listed,
     version::Version,
 };
 
@@ -49,6 +50,33 @@ pub enum OrderEvent {
         /// What it changed.
         edit: Edit,
     },
+    /// A fulfilment that is new or stands otherwise.
+    FulfillmentUpdated {
+        /// Of the body.
+        version: Version,
+        /// Which.
+        id: FulfillmentId,
+        /// How it stands.
+        fulfillment: Fulfillment,
+    },
+    /// A transaction that is new or stands otherwise.
+    TransactionRecorded {
+        /// Of the body.
+        version: Version,
+        /// Which.
+        id: TransactionId,
+        /// How it stands.
+        transaction: Transaction,
+    },
+    /// A return that is new or stands otherwise.
+    ReturnUpdated {
+        /// Of the body.
+        version: Version,
+        /// Which.
+        id: ReturnId,
+        /// What the body tells of it.
+        seen: Return,
+    },
     /// The order was deleted: it counts nowhere any more.
     OrderDeleted {
         /// When, if the delivery says.
@@ -81,23 +109,18 @@ pub struct SnapshotNews {
     /// Refunds that the body repeats unchanged; changed ones are events of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refunds: Vec<RefundId>,
-    /// Its returns.
+    /// How its returns stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub returns: Vec<Listed<ReturnId, Return>>,
-}
-
-/// A member that a snapshot lists.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Listed<Id, T> {
-    /// Which.
-    pub id: Id,
-    /// `None`: as it is known already; this body only vouches for it.
-    #[serde(rename = "is", default = "none", skip_serializing_if = "Option::is_none")]
-    pub value: Option<T>,
-}
-
-fn none<T>() -> Option<T> {
-    None
+    pub return_states: Vec<Listed<ReturnId, String>>,
+    /// What its returns cost the buyer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub return_fees: Vec<Listed<ReturnId, i64>>,
+    /// Its fulfilments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fulfillments: Vec<Listed<FulfillmentId, Fulfillment>>,
+    /// Its transactions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transactions: Vec<Listed<TransactionId, Transaction>>,
 }
 
 impl DomainEvent for OrderEvent {
@@ -110,28 +133,62 @@ impl DomainEvent for OrderEvent {
             Self::RefundIssued { .. } => "RefundIssued",
             Self::RefundRevised { .. } => "RefundRevised",
             Self::OrderEdited { .. } => "OrderEdited",
+            Self::FulfillmentUpdated { .. } => "FulfillmentUpdated",
+            Self::TransactionRecorded { .. } => "TransactionRecorded",
+            Self::ReturnUpdated { .. } => "ReturnUpdated",
             Self::OrderDeleted { .. } => "OrderDeleted",
         }
         .to_owned()
     }
 
     fn event_version(&self) -> String {
-        "1".to_owned()
+        let version = match self {
+            Self::OrderPlaced(_) | Self::OrderRevised(_) | Self::OrderCancelled(_) | Self::OrderReaffirmed(_) => "2",
+            _ => "1",
+        };
+        version.to_owned()
     }
 }
 
 impl Stored for OrderEvent {
     fn knows(event_type: &str, event_version: &str) -> bool {
-        let known = [
-            "OrderPlaced",
-            "OrderRevised",
-            "OrderCancelled",
-            "OrderReaffirmed",
-            "RefundIssued",
-            "RefundRevised",
-            "OrderEdited",
-            "OrderDeleted",
-        ];
-        event_version == "1" && known.contains(&event_type)
+        match event_type {
+            "OrderPlaced" | "OrderRevised" | "OrderCancelled" | "OrderReaffirmed" => {
+                matches!(event_version, "1" | "2")
+            }
+            "RefundIssued"
+            | "RefundRevised"
+            | "OrderEdited"
+            | "OrderDeleted"
+            | "FulfillmentUpdated"
+            | "TransactionRecorded"
+            | "ReturnUpdated" => event_version == "1",
+            _ => false,
+        }
     }
+
+    fn from_stored(event_type: &str, event_version: &str, payload: &str) -> Result<Self, serde_json::Error> {
+        match (event_type, event_version) {
+            ("OrderPlaced" | "OrderRevised" | "OrderCancelled" | "OrderReaffirmed", "1") => snapshot_from_v1(payload),
+            _ => serde_json::from_str(payload),
+        }
+    }
+}
+
+/// Version 1 told of returns by their fees alone, in `returns`.
+fn snapshot_from_v1(payload: &str) -> Result<OrderEvent, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct ReturnV1 {
+        fees_minor: i64,
+    }
+    let mut event: serde_json::Value = serde_json::from_str(payload)?;
+    let news = event.as_object_mut().and_then(|event| event.values_mut().next()?.as_object_mut());
+    if let Some(news) = news
+        && let Some(returns) = news.remove("returns")
+    {
+        let returns: Vec<Listed<ReturnId, ReturnV1>> = serde_json::from_value(returns)?;
+        let fees = returns.into_iter().map(|Listed { id, value }| Listed { id, value: value.map(|v1| v1.fees_minor) });
+        news.insert("return_fees".to_owned(), serde_json::to_value(fees.collect::<Vec<_>>())?);
+    }
+    serde_json::from_value(event)
 }

@@ -16,7 +16,7 @@ pub mod samples;
 #[cfg(test)]
 mod tests;
 
-pub use aggregate::{Member, Order, Seen};
+pub use aggregate::Order;
 pub use command::{ObservedOrder, OrderCommand};
-pub use event::{Listed, OrderEvent, SnapshotNews};
+pub use event::{OrderEvent, SnapshotNews};
 pub use parts::*;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{LineId, ProductId, ReturnId, RowId, ShippingLineId, VariantId},
+    ids::{LineId, LocationId, ProductId, ReturnId, RowId, ShippingLineId, TransactionId, VariantId},
     money::Currency,
     personal::{Personal, Subject, Visit},
 };
@@ -361,11 +361,66 @@ pub struct Edit {
     pub note: Option<Personal<String>>,
 }
 
-/// What a return cost the buyer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A return as far as one body tells it: what it leaves out, it does not change.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Return {
-    /// `return_shipping_fees[].price`.
-    pub fees_minor: i64,
+    /// `requested`, `open`, `closed`, `cancelled`, `declined` …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// What it costs the buyer: the sum of `return_shipping_fees[].price`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fees_minor: Option<i64>,
+}
+
+/// A parcel on its way, or some of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fulfillment {
+    /// `success`, `cancelled`, `pending` …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// `in_transit`, `delivered` …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shipment_status: Option<String>,
+    /// When it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<DateTime<Utc>>,
+    /// From where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location_id: Option<LocationId>,
+    /// By whom; the tracking numbers are not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carrier: Option<String>,
+    /// Units of each line in it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub units: BTreeMap<LineId, i64>,
+}
+
+/// Money that moved, or was to move: payments are another family of figures than sales.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transaction {
+    /// `authorization`, `capture`, `sale`, `void`, `refund`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// `success`, `pending`, `failure`, `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// `shopify_payments`, `gift_card` …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
+    /// `processed_at`, else `created_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<DateTime<Utc>>,
+    /// In the buyer's currency. `None` in some old records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount_minor: Option<i64>,
+    /// The buyer's.
+    pub currency: Currency,
+    /// The authorization that it captures, or the sale that it refunds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<TransactionId>,
+    /// Made in test mode.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub test: bool,
 }
 
 impl Terms {

@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Adjustment, AdjustmentKind, Allocation, Discount, Edit, Line, LineKind, Listed, OrderEvent, Refund, RefundLine,
-    RefundShipping, Restock, Return, ShippingLine, SnapshotNews, Status, Tax, Terms,
+    Adjustment, AdjustmentKind, Allocation, Discount, Edit, Fulfillment, Line, LineKind, OrderEvent, Refund,
+    RefundLine, RefundShipping, Restock, Return, ShippingLine, SnapshotNews, Status, Tax, Terms, Transaction,
 };
 use crate::{
-    ids::{CustomerId, EditId, LineId, OrderId, ProductId, RefundId, ReturnId, RowId, ShippingLineId, VariantId},
+    ids::{
+        CustomerId, EditId, FulfillmentId, LineId, LocationId, OrderId, ProductId, RefundId, ReturnId, RowId,
+        ShippingLineId, TransactionId, VariantId,
+    },
+    join::Listed,
     personal::{Personal, Sealed, Subject},
     version::{Digest, Version},
 };
@@ -92,7 +96,34 @@ fn news() -> SnapshotNews {
         lines: vec![Listed { id: LineId(u64::MAX), value: Some(line) }, Listed { id: LineId(2), value: None }],
         shipping_lines: vec![Listed { id: ShippingLineId(3), value: Some(shipping) }],
         refunds: vec![RefundId(4)],
-        returns: vec![Listed { id: ReturnId(5), value: Some(Return { fees_minor: 700 }) }],
+        return_states: vec![Listed { id: ReturnId(5), value: Some("open".to_owned()) }],
+        return_fees: vec![Listed { id: ReturnId(5), value: Some(700) }],
+        fulfillments: vec![Listed { id: FulfillmentId(8), value: Some(fulfillment()) }],
+        transactions: vec![Listed { id: TransactionId(9), value: Some(transaction()) }],
+    }
+}
+
+fn fulfillment() -> Fulfillment {
+    Fulfillment {
+        status: Some("success".to_owned()),
+        shipment_status: Some("in_transit".to_owned()),
+        created_at: Some(at("2026-11-02T12:00:00Z")),
+        location_id: Some(LocationId(13)),
+        carrier: Some("UPS".to_owned()),
+        units: BTreeMap::from([(LineId(2), 1)]),
+    }
+}
+
+fn transaction() -> Transaction {
+    Transaction {
+        kind: Some("refund".to_owned()),
+        status: Some("pending".to_owned()),
+        gateway: Some("gift_card".to_owned()),
+        at: Some(at("2026-11-04T12:00:00Z")),
+        amount_minor: Some(1654),
+        currency: "EUR".parse().expect("a currency"),
+        parent_id: Some(TransactionId(8)),
+        test: true,
     }
 }
 
@@ -131,7 +162,10 @@ pub fn samples() -> Vec<OrderEvent> {
         lines: vec![],
         shipping_lines: vec![],
         refunds: vec![],
-        returns: vec![],
+        return_states: vec![],
+        return_fees: vec![],
+        fulfillments: vec![],
+        transactions: vec![],
     };
     let edit = Edit {
         at: at("2026-11-05T12:00:00Z"),
@@ -153,5 +187,32 @@ pub fn samples() -> Vec<OrderEvent> {
         OrderEvent::RefundRevised { version: version(), id: RefundId(4), refund: refund() },
         OrderEvent::OrderEdited { version: version(), id: EditId(6), edit },
         OrderEvent::OrderDeleted { at: Some(at("2026-11-06T12:00:00Z")) },
+        OrderEvent::FulfillmentUpdated { version: version(), id: FulfillmentId(8), fulfillment: fulfillment() },
+        OrderEvent::TransactionRecorded { version: version(), id: TransactionId(9), transaction: transaction() },
+        OrderEvent::ReturnUpdated {
+            version: version(),
+            id: ReturnId(5),
+            seen: Return { status: Some("open".to_owned()), fees_minor: Some(700) },
+        },
     ]
+}
+
+/// What the stored samples of snapshots of version 1 mean today.
+#[must_use]
+pub fn samples_of_v1() -> Vec<OrderEvent> {
+    let mut samples = samples();
+    samples.truncate(4);
+    for sample in &mut samples {
+        let (OrderEvent::OrderPlaced(news)
+        | OrderEvent::OrderRevised(news)
+        | OrderEvent::OrderCancelled(news)
+        | OrderEvent::OrderReaffirmed(news)) = sample
+        else {
+            unreachable!("the first four")
+        };
+        news.return_states.clear();
+        news.fulfillments.clear();
+        news.transactions.clear();
+    }
+    samples
 }

@@ -7,7 +7,7 @@ use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
 use super::{command::ShopCommand, event::ShopEvent};
-use crate::{ids::ShopifyShopId, money::Currency, order::Member, version::Version, zone::Zone};
+use crate::{ids::ShopifyShopId, join::Member, money::Currency, version::Version, zone::Zone};
 
 /// Everything that was observed of a shop.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -19,6 +19,7 @@ pub struct Shop {
     newest: Option<Version>,
     timezone: Option<Member<Zone>>,
     currency: Option<Member<Currency>>,
+    scopes: Option<Member<Vec<String>>>,
 }
 
 impl Shop {
@@ -72,16 +73,12 @@ impl Shop {
                 Some(known) if known >= at => vec![],
                 _ => vec![ShopEvent::AppUninstalled { at }],
             },
+            ShopCommand::ObserveScopes { version, scopes } => match &self.scopes {
+                Some(known) if version <= known.version => vec![],
+                _ => vec![ShopEvent::ScopesChanged { version, scopes }],
+            },
             ShopCommand::Restate(restatement) => vec![ShopEvent::LedgerRestated(restatement)],
         }
-    }
-}
-
-fn join<T>(known: &mut Option<Member<T>>, version: Version, seen: Option<T>) {
-    if let Some(value) = seen
-        && known.as_ref().is_none_or(|known| version > known.version)
-    {
-        *known = Some(Member { version, value });
     }
 }
 
@@ -108,10 +105,15 @@ impl Aggregate for Shop {
             }
             ShopEvent::ShopUpdated { version, timezone, currency, .. } => {
                 self.newest = self.newest.max(Some(version));
-                join(&mut self.timezone, version, timezone);
-                join(&mut self.currency, version, currency);
+                if let Some(timezone) = timezone {
+                    Member::join(&mut self.timezone, version, timezone);
+                }
+                if let Some(currency) = currency {
+                    Member::join(&mut self.currency, version, currency);
+                }
             }
             ShopEvent::AppUninstalled { at } => self.uninstalled_at = self.uninstalled_at.max(Some(at)),
+            ShopEvent::ScopesChanged { version, scopes } => Member::join(&mut self.scopes, version, scopes),
             ShopEvent::LedgerRestated(_) => {}
         }
     }

@@ -43,6 +43,13 @@ pub enum ShopCommand {
         /// When it was triggered.
         at: DateTime<Utc>,
     },
+    /// What the app may read was changed.
+    ObserveScopes {
+        /// Of the body.
+        version: Version,
+        /// What it may now.
+        scopes: Vec<String>,
+    },
     /// A rebuilt read model that shows another figure than the old one took its place.
     Restate(Restatement),
 }
@@ -52,7 +59,7 @@ impl PersonalFields for ShopCommand {
         match self {
             Self::Register { domain, .. } => visit(Subject::Shop, "shop.domain", domain),
             Self::Observe { profile, .. } => visit(Subject::Shop, "shop.profile", profile),
-            Self::ObserveUninstall { .. } | Self::Restate(_) => {}
+            Self::ObserveUninstall { .. } | Self::ObserveScopes { .. } | Self::Restate(_) => {}
         }
     }
 }

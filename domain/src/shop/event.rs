@@ -43,6 +43,13 @@ pub enum ShopEvent {
         /// When it was triggered.
         at: DateTime<Utc>,
     },
+    /// What the app may read was changed.
+    ScopesChanged {
+        /// Of the body.
+        version: Version,
+        /// What it may now: `read_orders` …
+        scopes: Vec<String>,
+    },
     /// A rebuilt ledger that shows other figures took the place of the old one.
     LedgerRestated(Restatement),
 }
@@ -93,6 +100,7 @@ impl DomainEvent for ShopEvent {
             Self::ShopRegistered { .. } => "ShopRegistered",
             Self::ShopUpdated { .. } => "ShopUpdated",
             Self::AppUninstalled { .. } => "AppUninstalled",
+            Self::ScopesChanged { .. } => "ScopesChanged",
             Self::LedgerRestated(_) => "LedgerRestated",
         }
         .to_owned()
@@ -105,7 +113,7 @@ impl DomainEvent for ShopEvent {
 
 impl Stored for ShopEvent {
     fn knows(event_type: &str, event_version: &str) -> bool {
-        let known = ["ShopRegistered", "ShopUpdated", "AppUninstalled", "LedgerRestated"];
+        let known = ["ShopRegistered", "ShopUpdated", "AppUninstalled", "ScopesChanged", "LedgerRestated"];
         event_version == "1" && known.contains(&event_type)
     }
 }

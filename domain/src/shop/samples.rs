@@ -44,6 +44,15 @@ pub fn samples() -> Vec<ShopEvent> {
             profile: sealed(),
         },
         ShopEvent::AppUninstalled { at: at("2026-11-03T12:00:00Z") },
+        ShopEvent::ScopesChanged {
+            version: Version {
+                updated_at: Some(at("2026-11-02T12:00:00Z")),
+                triggered_at: None,
+                digest: Digest([1; 16]),
+                revision: 1,
+            },
+            scopes: vec!["read_orders".to_owned()],
+        },
         ShopEvent::LedgerRestated(Restatement {
             projection: "sales".to_owned(),
             definition: (1, 2),

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use ingest::InboxStatus;
 use serde_json::to_value;
 
 use super::{FEW, output};
@@ -27,12 +28,16 @@ pub async fn run(environment: &Environment, command: InboxCommand) -> anyhow::Re
                 }
             }
         }
-        InboxCommand::Retry { shop, since } => {
+        InboxCommand::Retry { shop, status, since } => {
             let entry = session.shop(&shop).await?;
             let mut tx = session.database.begin(entry.shop).await?;
-            let count = ingest::retry(&mut tx, since).await?;
+            let count = ingest::retry(&mut tx, status, since).await?;
             tx.commit().await?;
-            output::line(format!("{count} dead letters are pending again"));
+            let what = match status {
+                InboxStatus::Dead => "dead letters",
+                InboxStatus::Pending | InboxStatus::Ignored | InboxStatus::Translated => "deliveries",
+            };
+            output::line(format!("{count} {what} are pending again"));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,17 +1,26 @@
 //! The shapes of Shopify's bodies: only the fields that are used, every one of them optional, because real bodies
 //! leave out, null and retype what the documentation promises.
 
+mod catalogue;
+mod customer;
 mod order;
 mod scalar;
 mod shop;
 
+pub use catalogue::{
+    DiscountNodeBody, GidBody, InventoryItemBody, InventoryLevelBody, LocationBody, ProductBody, VariantBody,
+};
+pub use customer::{
+    AmountBody, CheckoutBody, CheckoutLineBody, ComplianceBody, ContactBody, DraftOrderBody, MergeBody, PurchasesBody,
+    WholeCustomerBody,
+};
 pub use order::{
     AddressBody, AdjustmentBody, AllocationBody, CustomerBody, DeltaBody, DiscountBody, EditBody, EditedLines,
-    LineBody, MoneySet, OrderBody, OrderEdited, RefundBody, RefundLineBody, RefundShippingBody, ReturnBody,
-    ShippingLineBody, TaxBody,
+    FulfillmentBody, IdBody, LineBody, MoneySet, OrderBody, OrderEdited, RefundBody, RefundLineBody,
+    RefundShippingBody, ReturnBody, ShippingLineBody, TaxBody, TransactionBody,
 };
 pub use scalar::{Number, Present};
-pub use shop::ShopBody;
+pub use shop::{ScopesBody, ShopBody};
 
 /// The shop's amount of a `*_set`, else the plain field beside it.
 pub(crate) fn shop_amount<'a>(set: Option<&'a MoneySet>, plain: Option<&'a Number>) -> Option<&'a Number> {

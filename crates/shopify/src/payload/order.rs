@@ -70,6 +70,8 @@ pub struct OrderBody {
     pub shipping_lines: Option<Vec<ShippingLineBody>>,
     pub refunds: Option<Vec<RefundBody>>,
     pub returns: Option<Vec<ReturnBody>>,
+    pub fulfillments: Option<Vec<FulfillmentBody>>,
+    pub transactions: Option<Vec<TransactionBody>>,
 }
 
 /// The customer inside an order.
@@ -189,6 +191,7 @@ pub struct RefundBody {
     pub refund_line_items: Option<Vec<RefundLineBody>>,
     pub refund_shipping_lines: Option<Vec<RefundShippingBody>>,
     pub order_adjustments: Option<Vec<AdjustmentBody>>,
+    pub transactions: Option<Vec<TransactionBody>>,
 }
 
 /// Something of which only the id matters.
@@ -238,13 +241,50 @@ pub struct AdjustmentBody {
     pub tax_amount_set: Option<MoneySet>,
 }
 
-/// A return inside an order, in the shape of the `returns/*` bodies.
+/// A return, inside an order or on its own.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs, reason = "Shopify's names")]
 pub struct ReturnBody {
     pub id: Option<Number>,
+    pub order_id: Option<Number>,
+    pub order: Option<IdBody>,
+    pub status: Option<String>,
     pub return_shipping_fees: Option<Vec<ReturnFeeBody>>,
+}
+
+/// A fulfilment, inside an order or on its own.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs, reason = "Shopify's names")]
+pub struct FulfillmentBody {
+    pub id: Option<Number>,
+    pub order_id: Option<Number>,
+    pub status: Option<String>,
+    pub shipment_status: Option<String>,
+    pub created_at: Option<DateTime<Utc>>,
+    pub updated_at: Option<DateTime<Utc>>,
+    pub location_id: Option<Number>,
+    pub tracking_company: Option<String>,
+    pub line_items: Option<Vec<LineBody>>,
+}
+
+/// A transaction, inside a refund or on its own.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs, reason = "Shopify's names")]
+pub struct TransactionBody {
+    pub id: Option<Number>,
+    pub order_id: Option<Number>,
+    pub kind: Option<String>,
+    pub status: Option<String>,
+    pub gateway: Option<String>,
+    pub created_at: Option<DateTime<Utc>>,
+    pub processed_at: Option<DateTime<Utc>>,
+    pub amount: Option<Number>,
+    pub currency: Option<String>,
+    pub parent_id: Option<Number>,
+    pub test: Option<bool>,
 }
 
 /// A fee of a return.

@@ -25,3 +25,13 @@ pub struct ShopBody {
     pub zip: Option<String>,
     pub city: Option<String>,
 }
+
+/// What an app may read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs, reason = "Shopify's names")]
+pub struct ScopesBody {
+    pub shop_id: Option<Number>,
+    pub current: Option<Vec<String>>,
+    pub updated_at: Option<DateTime<Utc>>,
+}

@@ -16,7 +16,7 @@ pub(super) fn order(order: &ObservedOrder) -> Result<(), TranslateError> {
         + order.lines.iter().map(|(_, line)| of_line(line)).sum::<u128>()
         + order.shipping_lines.iter().map(|(_, line)| of_shipping(line)).sum::<u128>()
         + order.refunds.iter().map(|(_, refund)| of_refund(refund)).sum::<u128>()
-        + sum(order.returns.iter().map(|(_, of_return)| of_return.fees_minor));
+        + sum(order.returns.iter().map(|(_, of_return)| of_return.fees_minor.unwrap_or(0)));
     within("order", worth)
 }
 

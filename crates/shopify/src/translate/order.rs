@@ -4,21 +4,26 @@ use std::collections::BTreeMap;
 
 use domain::{
     Command, Currency, Personal,
-    ids::{CustomerId, EditId, LineId, OrderId, ProductId, RefundId, ReturnId, RowId, ShippingLineId, VariantId},
+    ids::{
+        CustomerId, EditId, FulfillmentId, LineId, LocationId, OrderId, ProductId, RefundId, ReturnId, RowId,
+        ShippingLineId, TransactionId, VariantId,
+    },
     order::{
-        Adjustment, AdjustmentKind, Buyer, Discount, Edit, Line, LineKind, LineText, ObservedOrder, OrderCommand,
-        Refund, RefundLine, RefundShipping, Restock, Return, ShippingLine, Status, Terms,
+        Adjustment, AdjustmentKind, Buyer, Discount, Edit, Fulfillment, Line, LineKind, LineText, ObservedOrder,
+        OrderCommand, Refund, RefundLine, RefundShipping, Restock, Return, ShippingLine, Status, Terms, Transaction,
     },
 };
 
 use super::{
     Context, TranslateError, bounds, parse,
-    values::{allocations, currency, id, instant, minor, names_a_person, plain, taxes, units, utm},
+    values::{
+        allocations, currency, id, instant, is_said, minor, names_a_person, plain, tags, taxes, text, units, utm,
+    },
     version,
 };
 use crate::payload::{
-    AddressBody, AdjustmentBody, DiscountBody, EditedLines, LineBody, Number, OrderBody, OrderEdited, RefundBody,
-    RefundLineBody, RefundShippingBody, ReturnBody, ShippingLineBody, shop_amount,
+    AddressBody, AdjustmentBody, DiscountBody, EditedLines, FulfillmentBody, LineBody, Number, OrderBody, OrderEdited,
+    RefundBody, RefundLineBody, RefundShippingBody, ReturnBody, ShippingLineBody, TransactionBody, shop_amount,
 };
 
 pub(super) fn snapshot(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, TranslateError> {
@@ -28,6 +33,11 @@ pub(super) fn snapshot(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command
         Some(code) => currency("currency", code)?,
         None => context.currency,
     };
+    let paid_in = order.presentment_currency.as_deref().and_then(|code| code.parse().ok()).unwrap_or(currency);
+    let mut transactions = each(order.transactions.as_deref(), |body| transaction(body, paid_in))?;
+    for refund in order.refunds.iter().flatten() {
+        transactions.extend(each(refund.transactions.as_deref(), |body| transaction(body, paid_in))?);
+    }
     let observed = ObservedOrder {
         order_id,
         version: version(context, instant("updated_at", order.updated_at)?, body),
@@ -41,9 +51,11 @@ pub(super) fn snapshot(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command
         },
         customer: order.customer.as_ref().and_then(|customer| customer.id.as_ref()?.id()).map(CustomerId),
         lines: each(order.line_items, |body| line(body, currency))?,
-        shipping_lines: each(order.shipping_lines, |body| shipping_line(body, currency))?,
+        shipping_lines: numbered(order.shipping_lines, |row, body| shipping_line(row, body, currency))?,
         refunds: each(order.refunds, |body| refund_of(body, currency))?,
-        returns: each(order.returns, |body| return_of(body, currency))?,
+        returns: each(order.returns, |body| return_of(&body, currency))?,
+        fulfillments: each(order.fulfillments, |body| fulfillment(&body))?,
+        transactions,
     };
     bounds::order(&observed)?;
     Ok(vec![Command::Order(order_id, OrderCommand::Observe(Box::new(observed)))])
@@ -84,18 +96,50 @@ pub(super) fn refund(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>,
     let order_id = OrderId(id("order_id", refund.order_id.as_ref())?);
     let version = version(context, refund.created_at.or(refund.processed_at), body);
     let currency = currency_of(&refund, context.currency)?;
+    let payments = each(refund.transactions.as_deref(), |body| transaction(body, context.currency))?;
     let (id, refund) = refund_of(refund, currency)?;
     bounds::refund(&refund)?;
-    let command = OrderCommand::ObserveRefund { version, order_id, id, refund };
+    let refund = OrderCommand::ObserveRefund { version, order_id, id, refund };
+    let payments =
+        payments.into_iter().map(|(id, transaction)| OrderCommand::ObserveTransaction { version, id, transaction });
+    Ok(std::iter::once(refund).chain(payments).map(|command| Command::Order(order_id, command)).collect())
+}
+
+/// A fulfilment on its own.
+pub(super) fn parcel(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, TranslateError> {
+    let seen: FulfillmentBody = parse(body)?;
+    let order_id = OrderId(id("order_id", seen.order_id.as_ref())?);
+    let updated_at = instant("updated_at", seen.updated_at)?.or(context.triggered_at);
+    let (id, fulfillment) = fulfillment(&seen)?;
+    let command = OrderCommand::ObserveFulfillment { version: version(context, updated_at, body), id, fulfillment };
     Ok(vec![Command::Order(order_id, command)])
 }
 
-fn each<B, T>(bodies: Option<Vec<B>>, read: impl Fn(B) -> Result<T, TranslateError>) -> Result<Vec<T>, TranslateError> {
-    bodies.unwrap_or_default().into_iter().map(read).collect()
+/// A transaction on its own. It has no `updated_at`: which of two is the newer is said by the delivery.
+pub(super) fn payment(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, TranslateError> {
+    let seen: TransactionBody = parse(body)?;
+    let order_id = OrderId(id("order_id", seen.order_id.as_ref())?);
+    let (id, transaction) = transaction(&seen, context.currency)?;
+    let updated_at = context.triggered_at.or(transaction.at);
+    let command = OrderCommand::ObserveTransaction { version: version(context, updated_at, body), id, transaction };
+    Ok(vec![Command::Order(order_id, command)])
 }
 
-fn text(value: Option<String>) -> Option<String> {
-    value.filter(|text| !text.is_empty())
+/// A return on its own. It has no time at all but the delivery's.
+pub(super) fn returned(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, TranslateError> {
+    let seen: ReturnBody = parse(body)?;
+    let order = seen.order_id.as_ref().or(seen.order.as_ref().and_then(|order| order.id.as_ref()));
+    let order_id = OrderId(id("order.id", order)?);
+    let version = version(context, context.triggered_at, body);
+    let (id, seen) = return_of(&seen, context.currency)?;
+    Ok(vec![Command::Order(order_id, OrderCommand::ObserveReturn { version, id, seen })])
+}
+
+fn each<B, T>(
+    bodies: Option<impl IntoIterator<Item = B>>,
+    read: impl Fn(B) -> Result<T, TranslateError>,
+) -> Result<Vec<T>, TranslateError> {
+    bodies.into_iter().flatten().map(read).collect()
 }
 
 fn terms(order: &OrderBody, currency: Currency) -> Result<Terms, TranslateError> {
@@ -141,12 +185,6 @@ fn buyer(order: &OrderBody) -> Option<Buyer> {
     let name = if names.is_empty() { None } else { Some(names.join(" ")) };
     let any_address = || order.shipping_address.as_ref().or(order.billing_address.as_ref());
     let of_customer = |get: fn(&crate::payload::CustomerBody) -> Option<String>| customer.and_then(get);
-    let is_said = |value: &serde_json::Value| match value {
-        serde_json::Value::Null => false,
-        serde_json::Value::Array(items) => !items.is_empty(),
-        serde_json::Value::Object(fields) => !fields.is_empty(),
-        _ => true,
-    };
     let whole = |address: &Option<AddressBody>| address.as_ref().map(|body| body.0.clone()).filter(is_said);
     let buyer = Buyer {
         name: name.or_else(|| any_address()?.text("name")),
@@ -159,14 +197,7 @@ fn buyer(order: &OrderBody) -> Option<Buyer> {
         ip: text(order.browser_ip.clone()),
         note: text(order.note.clone()),
         note_attributes: order.note_attributes.clone().filter(is_said),
-        tags: match &order.tags {
-            Some(serde_json::Value::String(tags)) => text(Some(tags.clone())),
-            Some(serde_json::Value::Array(tags)) if !tags.is_empty() => {
-                let tags: Vec<_> = tags.iter().filter_map(serde_json::Value::as_str).collect();
-                Some(tags.join(", "))
-            }
-            _ => None,
-        },
+        tags: tags(order.tags.as_ref()),
     };
     (buyer != Buyer::default()).then_some(buyer)
 }
@@ -211,7 +242,12 @@ fn line(body: LineBody, currency: Currency) -> Result<(LineId, Line), TranslateE
     Ok((LineId(id("line_items.id", body.id.as_ref())?), line))
 }
 
-fn shipping_line(body: ShippingLineBody, currency: Currency) -> Result<(ShippingLineId, ShippingLine), TranslateError> {
+/// Old bodies number no shipping lines.
+fn shipping_line(
+    row: u64,
+    body: ShippingLineBody,
+    currency: Currency,
+) -> Result<(ShippingLineId, ShippingLine), TranslateError> {
     let price = shop_amount(body.price_set.as_ref(), body.price.as_ref());
     let line = ShippingLine {
         price_minor: minor("shipping_lines.price", price, currency)?,
@@ -219,16 +255,53 @@ fn shipping_line(body: ShippingLineBody, currency: Currency) -> Result<(Shipping
         taxes: taxes(body.tax_lines.as_ref(), currency)?,
         removed: body.is_removed.unwrap_or(false),
     };
-    Ok((ShippingLineId(id("shipping_lines.id", body.id.as_ref())?), line))
+    Ok((ShippingLineId(body.id.as_ref().and_then(Number::id).unwrap_or(row)), line))
 }
 
-fn return_of(body: ReturnBody, currency: Currency) -> Result<(ReturnId, Return), TranslateError> {
-    let mut fees_minor = 0_i64;
+fn return_of(body: &ReturnBody, currency: Currency) -> Result<(ReturnId, Return), TranslateError> {
+    let mut fees_minor = None;
     for fee in body.return_shipping_fees.iter().flatten() {
-        let amount = shop_amount(fee.price.as_ref(), None);
-        fees_minor = fees_minor.saturating_add(minor("returns.return_shipping_fees", amount, currency)?);
+        let amount = minor("returns.return_shipping_fees", shop_amount(fee.price.as_ref(), None), currency)?;
+        fees_minor = Some(fees_minor.unwrap_or(0_i64).saturating_add(amount));
     }
-    Ok((ReturnId(id("returns.id", body.id.as_ref())?), Return { fees_minor }))
+    // An empty list says that there are none; a body without the list says nothing.
+    let fees_minor = fees_minor.or(body.return_shipping_fees.as_ref().map(|_| 0));
+    let status = plain(body.status.as_deref());
+    Ok((ReturnId(id("returns.id", body.id.as_ref())?), Return { status, fees_minor }))
+}
+
+fn fulfillment(body: &FulfillmentBody) -> Result<(FulfillmentId, Fulfillment), TranslateError> {
+    let mut in_it = BTreeMap::new();
+    for line in body.line_items.iter().flatten() {
+        let line_id = LineId(id("fulfillments.line_items.id", line.id.as_ref())?);
+        *in_it.entry(line_id).or_insert(0) += units("fulfillments.line_items.quantity", line.quantity.as_ref())?;
+    }
+    let fulfillment = Fulfillment {
+        status: plain(body.status.as_deref()),
+        shipment_status: plain(body.shipment_status.as_deref()),
+        created_at: instant("fulfillments.created_at", body.created_at)?,
+        location_id: body.location_id.as_ref().and_then(Number::id).map(LocationId),
+        carrier: plain(body.tracking_company.as_deref()),
+        units: in_it,
+    };
+    Ok((FulfillmentId(id("fulfillments.id", body.id.as_ref())?), fulfillment))
+}
+
+/// Payments are no sales: an amount that cannot be read is left out, and the order stands.
+fn transaction(body: &TransactionBody, otherwise: Currency) -> Result<(TransactionId, Transaction), TranslateError> {
+    let currency = body.currency.as_deref().and_then(|code| code.parse().ok()).unwrap_or(otherwise);
+    let amount = body.amount.as_ref();
+    let transaction = Transaction {
+        kind: plain(body.kind.as_deref()),
+        status: plain(body.status.as_deref()),
+        gateway: plain(body.gateway.as_deref()),
+        at: instant("transactions.processed_at", body.processed_at.or(body.created_at))?,
+        amount_minor: amount.and_then(|amount| minor("transactions.amount", Some(amount), currency).ok()),
+        currency,
+        parent_id: body.parent_id.as_ref().and_then(Number::id).map(TransactionId),
+        test: body.test.unwrap_or(false),
+    };
+    Ok((TransactionId(id("transactions.id", body.id.as_ref())?), transaction))
 }
 
 /// A refund on its own names its currency in its sets only.

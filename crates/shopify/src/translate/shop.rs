@@ -6,18 +6,16 @@ use domain::{
     shop::{ShopCommand, ShopProfile},
 };
 
-use super::{Context, TranslateError, Translation, parse, version};
-use crate::payload::{Number, ShopBody};
+use super::{
+    Context, TranslateError, Translation, parse,
+    values::{joined, plain},
+    version,
+};
+use crate::payload::{Number, ScopesBody, ShopBody};
 
 pub(super) fn update(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, TranslateError> {
     let shop: ShopBody = parse(body)?;
     refuse_another_shop(context, &shop)?;
-    let address: Vec<String> = [&shop.address1, &shop.address2, &shop.zip, &shop.city]
-        .into_iter()
-        .flatten()
-        .filter(|part| !part.is_empty())
-        .cloned()
-        .collect();
     let command = ShopCommand::Observe {
         version: version(context, shop.updated_at.or(context.triggered_at), body),
         // A zone or currency that this build does not know changes nothing.
@@ -29,7 +27,7 @@ pub(super) fn update(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>,
             email: shop.email,
             customer_email: shop.customer_email,
             phone: shop.phone,
-            address: (!address.is_empty()).then(|| address.join(", ")),
+            address: joined([shop.address1, shop.address2, shop.zip, shop.city]),
         }),
     };
     Ok(vec![Command::Shop(command)])
@@ -44,6 +42,17 @@ pub(super) fn uninstall(context: &Context<'_>, body: &[u8]) -> Result<Translatio
     refuse_another_shop(context, &shop)?;
     let at = context.triggered_at.unwrap_or(context.received_at);
     Ok(Translation::Commands(vec![Command::Shop(ShopCommand::ObserveUninstall { at })]))
+}
+
+/// What the app may read was changed.
+pub(super) fn scopes(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, TranslateError> {
+    let seen: ScopesBody = parse(body)?;
+    let shop = ShopBody { id: seen.shop_id, ..ShopBody::default() };
+    refuse_another_shop(context, &shop)?;
+    let mut scopes: Vec<String> = seen.current.iter().flatten().filter_map(|scope| plain(Some(scope))).collect();
+    scopes.sort();
+    let command = ShopCommand::ObserveScopes { version: version(context, seen.updated_at, body), scopes };
+    Ok(vec![Command::Shop(command)])
 }
 
 fn refuse_another_shop(context: &Context<'_>, shop: &ShopBody) -> Result<(), TranslateError> {

@@ -9,6 +9,8 @@ use domain::{
     order::{Allocation, Tax},
 };
 
+use serde_json::Value;
+
 use super::TranslateError;
 use crate::payload::{AllocationBody, Number, TaxBody};
 
@@ -30,6 +32,14 @@ pub(super) fn units(field: &'static str, value: Option<&Number>) -> Result<i64, 
     Ok(units)
 }
 
+/// A whole number from minus a billion to a billion: what was oversold is negative.
+pub(super) fn signed_units(field: &'static str, number: &Number) -> Result<i64, TranslateError> {
+    match number.0.strip_prefix('-') {
+        Some(magnitude) => Ok(-units(field, Some(&Number(magnitude.to_owned())))?),
+        None => units(field, Some(number)),
+    }
+}
+
 /// Refuses a time that no order was ever placed at, and that the database would refuse later.
 pub(super) fn instant(field: &'static str, at: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>, TranslateError> {
     match at {
@@ -42,6 +52,38 @@ pub(super) fn instant(field: &'static str, at: Option<DateTime<Utc>>) -> Result<
 pub(super) fn plain(text: Option<&str>) -> Option<String> {
     let text: String = text?.chars().filter(|c| *c != '\0').take(255).collect();
     (!text.is_empty()).then_some(text)
+}
+
+/// A text that says something.
+pub(super) fn text(value: Option<String>) -> Option<String> {
+    value.filter(|text| !text.is_empty())
+}
+
+/// A value that says something.
+pub(super) fn is_said(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        _ => true,
+    }
+}
+
+/// Comma-separated tags: some bodies have them so, some as a list.
+pub(super) fn tags(value: Option<&Value>) -> Option<String> {
+    match value? {
+        Value::String(tags) => text(Some(tags.clone())),
+        Value::Array(tags) if !tags.is_empty() => {
+            Some(tags.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "))
+        }
+        _ => None,
+    }
+}
+
+/// Parts of an address in one line.
+pub(super) fn joined(parts: [Option<String>; 4]) -> Option<String> {
+    let parts: Vec<String> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 pub(super) fn id(field: &'static str, value: Option<&Number>) -> Result<u64, TranslateError> {
