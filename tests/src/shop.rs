@@ -84,18 +84,26 @@ impl Shop {
         webhook_id: &str,
         triggered_at: Option<DateTime<Utc>>,
     ) -> reqwest::Result<Response> {
-        let mut request = self
-            .client
-            .post(format!("{}/webhooks", self.url))
-            .header("X-Shopify-Topic", topic)
-            .header("X-Shopify-Shop-Domain", &self.domain)
-            .header("X-Shopify-Webhook-Id", webhook_id)
-            .header("X-Shopify-Hmac-Sha256", shopify::signature::sign(body.as_bytes(), SECRET.as_bytes()))
-            .body(body.to_owned());
+        let mut request = self.signed(topic, body.as_bytes().to_vec(), webhook_id);
         if let Some(at) = triggered_at {
             request = request.header("X-Shopify-Triggered-At", at.to_rfc3339());
         }
         request.send().await
+    }
+
+    /// Delivers bytes that need not be text.
+    pub async fn try_deliver_bytes(&self, topic: &str, body: Vec<u8>, webhook_id: &str) -> reqwest::Result<Response> {
+        self.signed(topic, body, webhook_id).send().await
+    }
+
+    fn signed(&self, topic: &str, body: Vec<u8>, webhook_id: &str) -> reqwest::RequestBuilder {
+        self.client
+            .post(format!("{}/webhooks", self.url))
+            .header("X-Shopify-Topic", topic)
+            .header("X-Shopify-Shop-Domain", &self.domain)
+            .header("X-Shopify-Webhook-Id", webhook_id)
+            .header("X-Shopify-Hmac-Sha256", shopify::signature::sign(&body, SECRET.as_bytes()))
+            .body(body)
     }
 
     /// Asks for a path as the shop's merchant.

@@ -146,7 +146,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, TranslateError> {
         let kind = match error.classify() {
             serde_json::error::Category::Eof => "it ends too early",
             serde_json::error::Category::Syntax => "it is not JSON",
-            serde_json::error::Category::Data => "a field has another type",
+            serde_json::error::Category::Data => "a field has another type or is there twice",
             serde_json::error::Category::Io => "it cannot be read",
         };
         TranslateError::Shape(format!("{kind}, line {} column {}", error.line(), error.column()))
