@@ -55,11 +55,12 @@ BEGIN
 END
 $$;
 
--- Events, head, the keys of subjects not met before and the work that all this makes, if the head still stands at
--- `expected`; otherwise nothing, and false. With `took_for_new` the caller has not looked whether the histories that
--- begin here and the subjects that are met here exist already; if one does, nothing, and false.
+-- Events, head, the keys of subjects not met before and the work that all this makes, if the head's hash still is
+-- `expected`, which stands for all that the log held there; otherwise nothing, and false. With `took_for_new` the caller
+-- has not looked whether the histories that begin here and the subjects that are met here exist already; if one does,
+-- nothing, and false.
 CREATE FUNCTION append_events(
-    shop uuid, expected bigint, took_for_new boolean, new_subjects text[], wrapped_keys bytea[], times timestamptz[],
+    shop uuid, expected bytea, took_for_new boolean, new_subjects text[], wrapped_keys bytea[], times timestamptz[],
     aggregate_types text[], aggregate_ids text[], sequences bigint[], event_types text[], event_versions text[],
     payloads text[], metadatas text[], hashes bytea[]
 ) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -90,7 +91,7 @@ BEGIN
     END IF;
     UPDATE heads
     SET position = position + news, hash = hashes[news], recorded_at = times[news]
-    WHERE shop_id = shop AND position = expected
+    WHERE shop_id = shop AND hash = expected
     RETURNING position - news INTO before;
     IF before IS NULL THEN
         RETURN false;

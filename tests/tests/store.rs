@@ -175,6 +175,83 @@ async fn a_single_command_is_decided_on_the_log_as_it_is() {
     assert!(matches!(refused, Err(StoreError::NoSuchShop(_))), "{refused:?}");
 }
 
+/// A transaction whose beginning nobody waits for any more is not left open on a connection that others then use.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_beginning_that_is_given_up_leaves_nothing_open() {
+    let database = TestDatabase::new().await;
+    let store = database.open_with(2);
+    let shop = new_shop(&store).await;
+    for micros in 0..600 {
+        let beginning = tokio::time::timeout(std::time::Duration::from_micros(micros), store.begin(shop)).await;
+        drop(beginning);
+    }
+    for _ in 0..4 {
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let mut connection = store.pool().acquire().await.unwrap();
+            let role: String =
+                sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut *connection).await.unwrap();
+            assert_eq!(role, "ecomdash_owner", "a transaction with its role was left open");
+            held.push(connection);
+        }
+    }
+}
+
+/// Somebody who waits for a connection gets the one that a single command has done with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_connection_comes_before_the_next_single_command() {
+    let database = TestDatabase::new().await;
+    let store = database.open_with(2);
+    let mut shops = Vec::new();
+    for _ in 0..4 {
+        shops.push(new_shop(&store).await);
+    }
+    let stop = tokio_util::sync::CancellationToken::new();
+    let mut writers = Vec::new();
+    for shop in shops.clone() {
+        let (store, stop) = (store.clone(), stop.clone());
+        writers.push(tokio::spawn(async move {
+            let mut id = 0;
+            while !stop.is_cancelled() {
+                id += 1;
+                store.execute(shop, seen(id, "a"), Metadata::default()).await.unwrap();
+            }
+            id
+        }));
+    }
+    for _ in 0..50 {
+        // Would time out after three seconds if the writers handed their connections to each other.
+        store.begin(shops[0]).await.expect("a connection").commit().await.unwrap();
+    }
+    stop.cancel();
+    for writer in writers {
+        assert!(writer.await.unwrap() > 0);
+    }
+}
+
+/// A stand-by that takes over may lack the newest events, and hold others at their positions a moment later.
+#[tokio::test]
+async fn a_single_command_is_not_decided_on_events_that_a_failover_lost() {
+    let database = TestDatabase::new().await;
+    let (ours, other) = (database.open(), database.open());
+    let shop = new_shop(&ours).await;
+    ours.execute(shop, seen(1, "a"), Metadata::default()).await.unwrap();
+    ours.execute(shop, seen(2, "lost"), Metadata::default()).await.unwrap();
+    let mut superuser = database.superuser().await;
+    let lost = "ALTER TABLE events DISABLE TRIGGER USER;
+                DELETE FROM events WHERE position = 2;
+                UPDATE heads h SET position = 1, hash = e.hash FROM events e WHERE e.position = 1;
+                ALTER TABLE events ENABLE TRIGGER USER";
+    sqlx::raw_sql(lost).execute(&mut superuser).await.unwrap();
+    append(&other, shop, vec![observe(3, "a")]).await.unwrap();
+    // The head stands where this process left it, and is another.
+    let news = ours.execute(shop, seen(9, "a"), Metadata::default()).await.unwrap();
+    assert_eq!((news.events, news.position), (1, 3));
+    let again = ours.execute(shop, seen(2, "lost"), Metadata::default()).await.unwrap();
+    assert_eq!((again.events, again.position), (1, 4), "what was lost is told again");
+    assert_eq!(verify(&ours, shop, |_| {}).await.unwrap().fault, None);
+}
+
 /// Connections that single commands keep to themselves are there for whoever needs one.
 #[tokio::test]
 async fn kept_connections_starve_nobody() {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use chrono::{DateTime, Duration, Utc};
@@ -37,7 +37,7 @@ impl ShopTx {
         let (appended, news) = basis.decide(shop, self.ring(), &wanted, commands)?;
         if !news.is_empty() && !news.append(self, shop).await? {
             let what = "the head moved while it was locked".to_owned();
-            return Err(StoreError::BrokenChain { shop, position: news.expected, what });
+            return Err(StoreError::BrokenChain { shop, position: basis.head.position, what });
         }
         Ok(appended)
     }
@@ -86,6 +86,8 @@ struct Head {
     recorded_at: DateTime<Utc>,
     /// The database's clock as it was at an instant.
     clock: (DateTime<Utc>, Instant),
+    /// That instant, by this machine's calendar.
+    read_at: SystemTime,
 }
 
 /// An aggregate's state and where its history ends.
@@ -124,7 +126,7 @@ impl Basis {
         };
         let what = "the head's hash is not one";
         let hash = hash.try_into().map_err(|_| StoreError::BrokenChain { shop, position, what: what.into() })?;
-        let head = Head { position, hash, recorded_at, clock: (read_at, Instant::now()) };
+        let head = Head { position, hash, recorded_at, clock: (read_at, Instant::now()), read_at: SystemTime::now() };
 
         let mut keys = HashMap::new();
         for (subject, wrapped) in row.subjects.unwrap_or_default().iter().zip(row.wrapped.unwrap_or_default()) {
@@ -159,9 +161,9 @@ impl Basis {
         self
     }
 
-    /// Since it was first read.
+    /// Since it was first read, by whichever clock says more: the one that only rises stops while the machine sleeps.
     pub(crate) fn age(&self) -> std::time::Duration {
-        self.head.clock.1.elapsed()
+        self.head.clock.1.elapsed().max(self.head.read_at.elapsed().unwrap_or(std::time::Duration::MAX))
     }
 
     /// How many histories are in it.
@@ -187,7 +189,7 @@ impl Basis {
         let (read_at, then) = self.head.clock;
         let now = read_at + then.elapsed();
 
-        let mut news = News { expected: self.head.position, ..News::default() };
+        let mut news = News { expected: self.head.hash.to_vec(), ..News::default() };
         news.took_for_new = std::mem::take(&mut self.took_for_new);
         let mut appended = Vec::with_capacity(commands.len());
         for Envelope { stream, metadata, mut command } in commands {
@@ -238,8 +240,9 @@ impl Basis {
 /// The events of a batch, column by column, as `UNNEST` takes them, and the keys that seal them.
 #[derive(Default)]
 pub(crate) struct News {
-    /// The position of the head that all of it was decided on.
-    expected: i64,
+    /// The hash of the head that all of it was decided on. Not its position: a database that failed over to a stand-by
+    /// that lacked the newest events may hold others there.
+    expected: Vec<u8>,
     /// Histories that begin here and subjects that are met here may exist after all.
     took_for_new: bool,
     subjects: Vec<String>,
@@ -265,7 +268,7 @@ impl News {
         let appended = sqlx::query_scalar!(
             r#"SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) AS "appended!""#,
             shop.0,
-            self.expected,
+            &self.expected,
             self.took_for_new,
             &self.subjects,
             &self.wrapped,

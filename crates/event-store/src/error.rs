@@ -80,6 +80,11 @@ impl From<sqlx::Error> for StoreError {
 }
 
 impl StoreError {
+    /// The connection died before the server answered: whether it did what was asked is not known.
+    pub(crate) fn leaves_open(&self) -> bool {
+        matches!(self, Self::Unavailable(source) if source.as_database_error().is_none())
+    }
+
     /// What was to be stored is at fault, and trying again as it is will not help. Anything else is about the shop, its
     /// keys, the schema or the database.
     #[must_use]

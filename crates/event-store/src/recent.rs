@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    panic::resume_unwind,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -73,7 +74,10 @@ impl Recent {
 
     fn keep(&self, connection: PoolConnection<Postgres>, pool: &PgPool) {
         let mut connections = locked(&self.connections);
-        if 2 * connections.len() < pool.options().get_max_connections() as usize && !pool.is_closed() {
+        let most = pool.options().get_max_connections();
+        // While another one can be had, nobody is waiting for this one.
+        let is_free = pool.num_idle() > 0 || pool.size() < most;
+        if is_free && 2 * connections.len() < most as usize && !pool.is_closed() {
             connections.push((Instant::now(), connection));
         }
     }
@@ -95,8 +99,20 @@ impl Database {
     /// # Errors
     /// [`StoreError`]; [`StoreError::Unavailable`] leaves open whether it was executed.
     pub async fn execute(&self, shop: ShopId, command: Command, metadata: Metadata) -> Result<Appended, StoreError> {
+        // In a task of its own: if the caller goes away, the command keeps its turn until its outcome is known.
+        let database = self.clone();
+        let done = tokio::spawn(async move { database.execute_in_turn(shop, command, metadata).await }).await;
+        done.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+    }
+
+    async fn execute_in_turn(
+        &self,
+        shop: ShopId,
+        command: Command,
+        metadata: Metadata,
+    ) -> Result<Appended, StoreError> {
         let _turn = self.recent().turn(shop).await;
-        if let Some(appended) = self.try_execute(shop, Envelope::new(command.clone(), metadata.clone())).await {
+        if let Some(appended) = self.try_execute(shop, Envelope::new(command.clone(), metadata.clone())).await? {
             return Ok(appended);
         }
         let mut tx = self.begin(shop).await?;
@@ -106,21 +122,29 @@ impl Database {
     }
 
     /// Without a lock. `None` leaves it to the log under its lock: somebody else wrote, what was taken for new is not, what
-    /// is known here may be why the command was refused or told nothing new, or the database could not be asked.
-    async fn try_execute(&self, shop: ShopId, command: Envelope) -> Option<Appended> {
+    /// is known here may be why the command was refused or told nothing new, or the database could not be asked. An error
+    /// is an append of which nobody knows whether it took place.
+    async fn try_execute(&self, shop: ShopId, command: Envelope) -> Result<Option<Appended>, StoreError> {
         let mut commands = vec![command];
         let wanted = Wanted::by(&mut commands);
-        let mut connection = self.recent().connection(self.pool()).await?;
-        let mut basis = match self.recent().take(shop) {
-            Some(known) => known.with_new(&wanted),
-            None => Basis::load(&mut connection, shop, &wanted, Lock::Nothing).await.ok()?,
+        let Some(mut connection) = self.recent().connection(self.pool()).await else { return Ok(None) };
+        let known = match self.recent().take(shop) {
+            Some(known) => Some(known.with_new(&wanted)),
+            None => Basis::load(&mut connection, shop, &wanted, Lock::Nothing).await.ok(),
         };
-        let (appended, news) = basis.decide(shop, self.ring(), &wanted, commands).ok()?;
-        if news.is_empty() || !news.append(&mut connection, shop).await.ok()? {
-            return None;
+        let Some(mut basis) = known else { return Ok(None) };
+        let Ok((appended, news)) = basis.decide(shop, self.ring(), &wanted, commands) else { return Ok(None) };
+        if news.is_empty() {
+            return Ok(None);
+        }
+        match news.append(&mut connection, shop).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) if error.leaves_open() => return Err(error),
+            Err(_) => return Ok(None),
         }
         self.recent().put(shop, basis);
         self.recent().keep(connection, self.pool());
-        Some(appended[0])
+        Ok(Some(appended[0]))
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     ops::{Deref, DerefMut},
+    panic::resume_unwind,
     sync::Arc,
     time::Duration,
 };
@@ -123,7 +124,10 @@ impl Database {
         // Nothing has happened yet when `BEGIN` fails, so a dead connection (the server was restarted) is tried past.
         let mut attempts = 0;
         loop {
-            match self.pool.begin_with(sql.clone()).await {
+            // In a task of its own: dropped while `BEGIN` is under way, sqlx would put the open transaction into the pool.
+            let (pool, sql) = (self.pool.clone(), sql.clone());
+            let begun = tokio::spawn(async move { pool.begin_with(sql).await }).await;
+            match begun.unwrap_or_else(|error| resume_unwind(error.into_panic())) {
                 Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) if attempts < self.pool.size() => attempts += 1,
                 Err(sqlx::Error::Database(refusal))
                     if attempts < self.pool.size()

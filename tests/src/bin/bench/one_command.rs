@@ -21,7 +21,7 @@ pub struct OneCommand {
 }
 
 pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<OneCommand> {
-    let store = database.open_with(CLIENTS as u32);
+    let store = database.open_with(CLIENTS as u32 + 2);
     let mut measured = OneCommand { ours: vec![], pgbench: vec![], peer: vec![] };
     for number in 1..=SHOPS {
         data::create(&store, data::shop(u128::from(number))).await?;
@@ -120,7 +120,7 @@ fn pgbench(database: &TestDatabase, transactions: u64) -> anyhow::Result<f64> {
     let (payload, metadata) = row.split_once('\t').ok_or_else(|| anyhow::anyhow!("no row to copy"))?;
     // pgbench does not know where the head stands, so its append takes any head, and is otherwise the same.
     let append = query("SELECT pg_get_functiondef('append_events'::regproc)")?;
-    let anywhere = append.replace("append_events", "append_anywhere").replace("AND position = expected", "");
+    let anywhere = append.replace("append_events", "append_anywhere").replace("AND hash = expected", "");
     anyhow::ensure!(
         anywhere.len() < append.len() + 100 && !anywhere.contains("= expected"),
         "not the append: {append}"
@@ -138,7 +138,7 @@ fn pgbench(database: &TestDatabase, transactions: u64) -> anyhow::Result<f64> {
         };
         let script = format!(
             "\\set agg random(1, 9000000000000000)
-SELECT append_anywhere('{shop}', 0, {took_for_new}, {keys}, ARRAY[now()], ARRAY['order'], ARRAY[:agg::text], ARRAY[1::bigint], \
+SELECT append_anywhere('{shop}', '', {took_for_new}, {keys}, ARRAY[now()], ARRAY['order'], ARRAY[:agg::text], ARRAY[1::bigint], \
 ARRAY['OrderPlaced'], ARRAY['1'], ARRAY['{payload}'], ARRAY['{metadata}'], ARRAY[decode(repeat('cd', 32), 'hex')]);
 ",
             payload = payload.replace('\'', "''"),
