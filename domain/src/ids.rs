@@ -59,6 +59,10 @@ shopify_ids! {
     EditId,
     /// A return.
     ReturnId,
+    /// A sales agreement: what Shopify itself booked of an order at one instant.
+    AgreementId,
+    /// One sale of an agreement.
+    SaleId,
     /// A customer.
     CustomerId,
     /// A product.

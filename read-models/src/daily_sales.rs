@@ -119,8 +119,9 @@ fn sums_of(fact: &SaleFact) -> DailySales {
         LineType::Adjustment => sums.adjustment_minor = amounts.net_minor,
         LineType::Tip => sums.tip_minor = amounts.net_minor,
         LineType::GiftCard => sums.gift_card_minor = amounts.net_minor,
+        LineType::Unknown => sums.unclassified_minor = amounts.net_minor + amounts.tax_minor,
     }
-    if !matches!(row.line_type, LineType::Tip | LineType::GiftCard) {
+    if !matches!(row.line_type, LineType::Tip | LineType::GiftCard | LineType::Unknown) {
         sums.tax_minor = amounts.tax_minor;
         if row.is_reversal {
             sums.tax_reversed_minor = -amounts.tax_minor;
@@ -296,8 +297,8 @@ pub async fn between_instants(
                   COALESCE(sum(f.net_minor) FILTER (WHERE f.line_type = 'duty'), 0)::bigint AS "duty_minor!",
                   COALESCE(sum(f.net_minor) FILTER (WHERE f.line_type = 'additional_fee'), 0)::bigint AS "additional_fee_minor!",
                   COALESCE(sum(f.net_minor) FILTER (WHERE f.line_type = 'fee'), 0)::bigint AS "return_fee_minor!",
-                  COALESCE(sum(f.tax_minor) FILTER (WHERE f.line_type NOT IN ('tip', 'gift_card')), 0)::bigint AS "tax_minor!",
-                  COALESCE(-sum(f.tax_minor) FILTER (WHERE f.line_type NOT IN ('tip', 'gift_card') AND f.is_reversal), 0)::bigint AS "tax_reversed_minor!",
+                  COALESCE(sum(f.tax_minor) FILTER (WHERE f.line_type NOT IN ('tip', 'gift_card', 'unknown')), 0)::bigint AS "tax_minor!",
+                  COALESCE(-sum(f.tax_minor) FILTER (WHERE f.line_type NOT IN ('tip', 'gift_card', 'unknown') AND f.is_reversal), 0)::bigint AS "tax_reversed_minor!",
                   COALESCE(sum(f.net_minor) FILTER (WHERE f.line_type = 'tip'), 0)::bigint AS "tip_minor!",
                   COALESCE(sum(f.net_minor) FILTER (WHERE f.line_type = 'gift_card'), 0)::bigint AS "gift_card_minor!",
                   COALESCE(sum(f.net_minor + f.tax_minor) FILTER (WHERE f.line_type = 'unknown'), 0)::bigint AS "unclassified_minor!",

@@ -107,7 +107,7 @@ pub async fn append(
             column!(facts, |fact| fact.row.currency.code().to_owned()),
             column!(facts, |fact| fact.row.is_initial),
             column!(facts, |fact| fact.row.is_reversal),
-            column!(facts, |_fact| "derived_from_order_json".to_owned()),
+            column!(facts, |fact| fact.row.provenance.as_str().to_owned()),
             column!(facts, |fact| fact.amounts.units),
             column!(facts, |fact| fact.amounts.gross_minor),
             column!(facts, |fact| fact.amounts.discount_minor),

@@ -42,6 +42,8 @@ pub enum Command {
     /// Deliveries: list them, drive dead letters again
     #[command(subcommand)]
     Inbox(InboxCommand),
+    /// Takes in a file of orders of the Admin API, with their sales agreements
+    Ingest(IngestArgs),
     /// Builds read models anew from the log, and puts them in the old ones' place
     Rebuild(RebuildArgs),
     /// Checks that a shop's log is what was written
@@ -65,6 +67,16 @@ pub struct ServeArgs {
     /// Address to listen on [default: 127.0.0.1, in production 0.0.0.0]
     #[arg(long)]
     pub host: Option<std::net::IpAddr>,
+}
+
+/// `ingest`
+#[derive(Debug, ClapArgs)]
+pub struct IngestArgs {
+    /// The shop that the orders are of
+    #[arg(long)]
+    pub shop: ShopDomain,
+    /// The file: one `Order` a line as JSON, its connections nested; `-` is standard input
+    pub file: std::path::PathBuf,
 }
 
 /// `shop …`

@@ -5,11 +5,13 @@
 //! holds up nothing behind it.
 
 mod directory;
+mod document;
 mod inbox;
 mod receive;
 mod translate;
 
 pub use directory::{DirectoryEntry, Registration, find, find_by_id, list_shops, register, set_paused};
+pub use document::{documents_by_outcome, documents_left, store_documents};
 pub use inbox::{InboxCounts, InboxItem, InboxStatus, counts, list, purge_bodies, purge_unclaimed, retry};
 pub use receive::{Accepted, Delivery, Receiver};
 pub use translate::{BATCH, IngestError, Ingested, ingest, put_off};

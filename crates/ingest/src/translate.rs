@@ -7,7 +7,7 @@ use futures::FutureExt;
 use chrono::{DateTime, Utc};
 use domain::{Command, Currency, shop::Shop};
 use event_store::{Envelope, Metadata, ShopTx, StoreError, shop_key};
-use shopify::{Context, REVISION, TranslateError, Translation, translate};
+use shopify::{Context, ORDER_DOCUMENT, REVISION, TranslateError, Translation, translate};
 use uuid::Uuid;
 use vault::ShopKey;
 
@@ -35,6 +35,7 @@ struct Pending {
     id: Uuid,
     webhook_id: String,
     body_digest: Vec<u8>,
+    source: String,
     topic: String,
     triggered_at: Option<DateTime<Utc>>,
     event_id: Option<String>,
@@ -110,7 +111,7 @@ async fn pending(tx: &mut ShopTx, limit: i64) -> Result<Vec<Pending>, StoreError
     let shop = tx.shop();
     Ok(sqlx::query_as!(
         Pending,
-        "SELECT id, webhook_id, body_digest, topic, triggered_at, event_id, received_at, body
+        "SELECT id, webhook_id, body_digest, source, topic, triggered_at, event_id, received_at, body
          FROM inbox
          WHERE shop_id = $1 AND status = 'pending' AND due_at <= clock_timestamp()
          ORDER BY due_at, id
@@ -168,6 +169,10 @@ async fn settle(
 /// Opens and reads one delivery. Whatever is wrong with it stays its own.
 fn judge(key: &ShopKey, entry: &DirectoryEntry, currency: Currency, delivery: &Pending) -> Verdict {
     let dead = |reason: String| Verdict::Settled { status: "dead", reason };
+    // A delivery's topic is whatever its sender wrote.
+    if delivery.source == "webhook" && delivery.topic == ORDER_DOCUMENT {
+        return Verdict::Settled { status: "ignored", reason: "no webhook has this topic".into() };
+    }
     let Some(sealed) = &delivery.body else {
         return dead("the body was purged".into());
     };
@@ -195,7 +200,7 @@ fn judge(key: &ShopKey, entry: &DirectoryEntry, currency: Currency, delivery: &P
 
 fn metadata(delivery: &Pending) -> Metadata {
     let digest: String = delivery.body_digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let metadata = Metadata::from_source("webhook")
+    let metadata = Metadata::from_source(&delivery.source)
         .with("topic", &delivery.topic)
         .with("webhook_id", &delivery.webhook_id)
         .with("causation_id", delivery.id.to_string())

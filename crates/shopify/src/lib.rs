@@ -8,4 +8,4 @@ pub mod signature;
 mod translate;
 
 pub use domain_name::{InvalidShopDomain, ShopDomain};
-pub use translate::{Context, REVISION, TranslateError, Translation, body_digest, translate};
+pub use translate::{Context, ORDER_DOCUMENT, REVISION, TranslateError, Translation, body_digest, translate};

@@ -1,5 +1,6 @@
 //! From a body to commands. Pure: the same body, topic and context give the same commands.
 
+mod admin_order;
 mod bounds;
 mod catalogue;
 mod customer;
@@ -16,6 +17,9 @@ use crate::ShopDomain;
 
 /// Version of the translation. Raise it when a mended translation must replace what an older one made of a body.
 pub const REVISION: u32 = 1;
+
+/// The topic of an order that comes as a document of the Admin API. No webhook has it.
+pub const ORDER_DOCUMENT: &str = "sync/order";
 
 /// What a translation may look at beside the body.
 #[derive(Debug, Clone)]
@@ -82,6 +86,7 @@ pub fn translate(context: &Context<'_>, body: &[u8]) -> Result<Translation, Tran
         | "orders/fulfilled"
         | "orders/partially_fulfilled"
         | "orders/link_requested" => order::snapshot(context, body)?,
+        ORDER_DOCUMENT => admin_order::document(context, body)?,
         "orders/edited" => order::edit(context, body)?,
         "orders/delete" => order::deletion(context, body)?,
         "refunds/create" => order::refund(context, body)?,

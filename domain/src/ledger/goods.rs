@@ -13,7 +13,7 @@ use crate::{
 const NANO: i128 = 1_000_000_000;
 
 /// What a line is worth, or what of it is not reversed yet.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Worth {
     units: i64,
     gross: i64,
@@ -31,6 +31,17 @@ impl Worth {
             net: share(self.net, units, of),
             tax: share(self.tax, units, of),
         }
+    }
+
+    fn of(amounts: &Amounts) -> Self {
+        Self { units: amounts.units, gross: amounts.gross_minor, net: amounts.net_minor, tax: amounts.tax_minor }
+    }
+
+    fn give(&mut self, part: Self) {
+        self.units += part.units;
+        self.gross += part.gross;
+        self.net += part.net;
+        self.tax += part.tax;
     }
 
     fn take(&mut self, part: Self) {
@@ -91,28 +102,35 @@ fn enter_line(book: &mut Book<'_>, id: LineId, seen: &Seen<Line>) {
         ..book.row(format!("line/{id}/{what}"), at, reason, line_type)
     };
 
+    // Where agreements tell what is left, an edit after them adds to it.
+    let mut left = book.agreed.as_ref().map(|agreed| agreed.line(id).map_or(Worth::default(), Worth::of));
     let mut rest = whole;
     for placed in placements(book, id, seen) {
         // Edits take their share first; what was there from the start is the rest.
         let part = if placed.edit.is_some() { rest.share(placed.units) } else { rest };
         rest.take(part);
+        if let Some(left) = left.as_mut().filter(|_| book.derives(placed.reason, placed.at)) {
+            left.give(part);
+        }
         let what = placed.edit.map_or("order".to_owned(), |edit| format!("edit/{edit}"));
         let row = row(book, what, placed.at, placed.reason, false);
         book.enter(row, part.amounts(1));
     }
 
-    let mut left = whole;
+    let mut left = left.unwrap_or(whole);
     for reversal in reversals(book, id, line) {
         let part = match reversal.money {
             None => left.share(reversal.units),
             Some((net, tax)) => Worth { gross: gross_of(&left, line, reversal.units), units: reversal.units, net, tax },
         };
-        left.take(part);
+        if book.derives(reversal.reason, reversal.at) {
+            left.take(part);
+        }
         let row = row(book, reversal.what, reversal.at, reversal.reason, true);
         book.enter(row, part.amounts(-1));
     }
 
-    if let Some(at) = book.order.status.cancelled_at {
+    if let Some(at) = book.cancelled_at() {
         // Whatever is unreversed, rows or not. A refund that gave back more than the line was worth stays.
         left.units = left.units.max(0);
         left.net = left.net.max(0);
@@ -135,7 +153,8 @@ fn placements(book: &Book<'_>, id: LineId, seen: &Seen<Line>) -> Vec<Placed> {
         }
     }
     if rest > 0 {
-        let (at, reason) = book.appeared_at(seen.first_seen);
+        let is_agreed = book.agreed.as_ref().is_some_and(|agreed| agreed.line(id).is_some());
+        let (at, reason) = book.appeared_at(seen.first_seen, is_agreed);
         placed.push(Placed { edit: None, at, reason, units: rest });
     }
     placed
@@ -154,11 +173,14 @@ struct Reversal {
 
 fn reversals(book: &Book<'_>, id: LineId, line: &Line) -> Vec<Reversal> {
     let mut reversals = Vec::new();
-    let mut refunded = 0;
     for (refund_id, refund) in &book.refunds {
         for row in refund.lines.iter().filter(|row| row.line_id == id) {
-            refunded += row.units;
             let no_money = row.subtotal_minor == 0 && row.tax_minor == 0;
+            // It goes with an edit or a cancellation, which agreements tell.
+            let is_told = book.agreed.as_ref().is_some_and(|agreed| agreed.covers(refund.at));
+            if no_money && row.restock == Restock::Cancel && is_told {
+                continue;
+            }
             reversals.push(Reversal {
                 at: refund.at,
                 id: *refund_id,
@@ -175,6 +197,8 @@ fn reversals(book: &Book<'_>, id: LineId, line: &Line) -> Vec<Reversal> {
         }
     }
     // Refund rows have priority: edits reverse only units that none covers.
+    let rows = book.order.refunds.values().flat_map(|refund| &refund.value.lines);
+    let refunded: i64 = rows.filter(|row| row.line_id == id).map(|row| row.units).sum();
     let mut removed = line.quantity - line.current_quantity - refunded;
     for (edit_id, edit) in &book.edits {
         let units = edit.removals.get(&id).copied().unwrap_or(0).min(removed);

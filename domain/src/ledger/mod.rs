@@ -6,6 +6,7 @@
 //!
 //! A change to the derivation is a change of definition: raise [`DEFINITION`], and every shop's ledger is rebuilt.
 
+mod agreed;
 mod goods;
 mod shipping;
 #[cfg(test)]
@@ -14,6 +15,8 @@ mod tests;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+
+use agreed::Agreed;
 
 use crate::{
     ids::{LineId, OrderId, ProductId, VariantId},
@@ -37,6 +40,8 @@ pub enum Reason {
     Refund,
     /// The order was cancelled.
     Cancel,
+    /// A reason that this build does not know.
+    Unknown,
 }
 
 impl Reason {
@@ -49,6 +54,7 @@ impl Reason {
             Self::Return => "return",
             Self::Refund => "refund",
             Self::Cancel => "cancel",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -72,6 +78,8 @@ pub enum LineType {
     Fee,
     /// What a refund's lines do not explain.
     Adjustment,
+    /// Of no type that this build knows: counts in total sales alone.
+    Unknown,
 }
 
 impl LineType {
@@ -87,6 +95,27 @@ impl LineType {
             Self::AdditionalFee => "additional_fee",
             Self::Fee => "fee",
             Self::Adjustment => "adjustment",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Where a row comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Provenance {
+    /// Shopify booked it.
+    Agreement,
+    /// It was derived from the order's other parts.
+    Derived,
+}
+
+impl Provenance {
+    /// As the ledger's column has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Agreement => "agreement",
+            Self::Derived => "derived_from_order_json",
         }
     }
 }
@@ -115,6 +144,11 @@ impl Amounts {
     #[must_use]
     pub fn is_zero(&self) -> bool {
         *self == Self::default()
+    }
+
+    fn add(&mut self, other: &Self) {
+        let nothing = Self::default();
+        *self = self.minus(&nothing.minus(other));
     }
 
     fn minus(&self, other: &Self) -> Self {
@@ -153,6 +187,8 @@ pub struct Dimensions {
     pub is_initial: bool,
     /// It gives something back. A compensating row of a sale is a negative sale, not a reversal.
     pub is_reversal: bool,
+    /// Where the row comes from.
+    pub provenance: Provenance,
 }
 
 /// An order's sales: the rows that currently hold, netted.
@@ -190,12 +226,14 @@ pub fn sales_of(_id: OrderId, order: &Order) -> Sales {
         return Sales::new();
     };
     let mut book = Book::new(order, terms, placed_at);
+    agreed::enter(&mut book);
     goods::enter(&mut book);
     shipping::enter(&mut book);
     enter_duties(&mut book);
     enter_fees_and_tips(&mut book);
     enter_adjustments(&mut book);
     enter_return_fees(&mut book);
+    agreed::enter_cancellation(&mut book);
     mark_the_order(&mut book.sales);
     book.sales
 }
@@ -205,7 +243,8 @@ struct Book<'a> {
     order: &'a Order,
     terms: &'a Terms,
     placed_at: DateTime<Utc>,
-    /// By instant, then id.
+    agreed: Option<Agreed>,
+    /// Those that no agreement names, by instant, then id.
     refunds: Vec<(u64, &'a Refund)>,
     /// By instant, then id.
     edits: Vec<(u64, &'a crate::order::Edit)>,
@@ -214,17 +253,22 @@ struct Book<'a> {
 
 impl<'a> Book<'a> {
     fn new(order: &'a Order, terms: &'a Terms, placed_at: DateTime<Utc>) -> Self {
-        let mut refunds: Vec<_> = order.refunds.iter().map(|(id, refund)| (id.0, &refund.value)).collect();
+        let agreed = Agreed::of(order);
+        let is_open = |id, refund| agreed.as_ref().is_none_or(|agreed| !agreed.names(id, refund));
+        let refunds = order.refunds.iter().map(|(id, refund)| (*id, &refund.value));
+        let mut refunds: Vec<_> =
+            refunds.filter(|(id, refund)| is_open(*id, refund)).map(|(id, refund)| (id.0, refund)).collect();
         refunds.sort_by_key(|(id, refund)| (refund.at, *id));
         let mut edits: Vec<_> = order.edits.iter().map(|(id, edit)| (id.0, &edit.value)).collect();
         edits.sort_by_key(|(id, edit)| (edit.at, *id));
-        Self { order, terms, placed_at, refunds, edits, sales: Sales::new() }
+        Self { order, terms, placed_at, agreed, refunds, edits, sales: Sales::new() }
     }
 
     /// The instant of a part that no known edit added: the order's own, unless an older snapshot lacks the part.
-    fn appeared_at(&self, first_seen: Option<DateTime<Utc>>) -> (DateTime<Utc>, Reason) {
+    /// A part that agreements name was added when they say.
+    fn appeared_at(&self, first_seen: Option<DateTime<Utc>>, is_agreed: bool) -> (DateTime<Utc>, Reason) {
         match (first_seen, self.order.first_seen) {
-            (Some(seen), Some(order_seen)) if seen > order_seen => (seen, Reason::OrderEdit),
+            (Some(seen), Some(order_seen)) if seen > order_seen && !is_agreed => (seen, Reason::OrderEdit),
             _ => (self.placed_at, Reason::Order),
         }
     }
@@ -242,13 +286,24 @@ impl<'a> Book<'a> {
             variant_id: None,
             is_initial: false,
             is_reversal: matches!(reason, Reason::Return | Reason::Refund | Reason::Cancel),
+            provenance: Provenance::Derived,
         }
     }
 
+    /// When it was cancelled, unless agreements are the ones to say what that gave back.
+    fn cancelled_at(&self) -> Option<DateTime<Utc>> {
+        self.order.status.cancelled_at.filter(|_| self.agreed.is_none())
+    }
+
+    /// Enters a row that was derived, unless agreements tell it.
     fn enter(&mut self, row: Dimensions, amounts: Amounts) {
-        if !amounts.is_zero() {
+        if !amounts.is_zero() && self.derives(row.reason, row.occurred_at) {
             self.sales.insert(row, amounts);
         }
+    }
+
+    fn derives(&self, reason: Reason, at: DateTime<Utc>) -> bool {
+        self.agreed.as_ref().is_none_or(|agreed| agreed.leaves(reason, at))
     }
 
     /// A row of money alone, without discount: a duty, a fee, a tip.
@@ -308,7 +363,7 @@ fn enter_fees_and_tips(book: &mut Book<'_>) {
 
 /// A cancellation reverses what is still unreversed in the whole known set.
 fn cancel_rest(book: &mut Book<'_>, key: &str, line_type: LineType, left: i64) {
-    if let Some(at) = book.order.status.cancelled_at {
+    if let Some(at) = book.cancelled_at() {
         book.enter_plain(key.to_owned(), at, Reason::Cancel, line_type, -left.max(0));
     }
 }

@@ -26,7 +26,10 @@ pub(super) fn enter(book: &mut Book<'_>) {
         let added_by = book.edits.iter().find(|(_, edit)| edit.shipping_additions.contains(id));
         let (at, reason) = match added_by {
             Some((_, edit)) => (edit.at, Reason::OrderEdit),
-            None => book.appeared_at(seen.first_seen),
+            None => {
+                let is_agreed = book.agreed.as_ref().is_some_and(|agreed| agreed.shipping(*id).is_some());
+                book.appeared_at(seen.first_seen, is_agreed)
+            }
         };
         let amounts = Amounts {
             gross_minor: net + discount,
@@ -37,7 +40,17 @@ pub(super) fn enter(book: &mut Book<'_>) {
         };
         let row = book.row(format!("shipping/{id}/order"), at, reason, LineType::Shipping);
         book.enter(row, amounts);
-        left.insert(*id, Left { net, tax });
+        left.insert(
+            *id,
+            match &book.agreed {
+                None => Left { net, tax },
+                Some(agreed) => {
+                    let known = agreed.shipping(*id).map_or(Left { net: 0, tax: 0 }, Left::of);
+                    let (net, tax) = if book.derives(reason, at) { (net, tax) } else { (0, 0) };
+                    Left { net: known.net + net, tax: known.tax + tax }
+                }
+            },
+        );
     }
     for (id, refund) in book.refunds.clone() {
         enter_refund(book, &mut left, id, refund);
@@ -69,6 +82,10 @@ fn enter_refund(book: &mut Book<'_>, left: &mut BTreeMap<ShippingLineId, Left>, 
 }
 
 impl Left {
+    fn of(amounts: &Amounts) -> Self {
+        Self { net: amounts.net_minor, tax: amounts.tax_minor }
+    }
+
     /// Takes a refunded amount, which names no tax: pro rata of what is left.
     fn take(&mut self, amount: i64, included: bool) -> (i64, i64) {
         let paid = if included { self.net + self.tax } else { self.net };
@@ -99,7 +116,7 @@ fn enter_removals_and_cancellation(book: &mut Book<'_>, left: BTreeMap<ShippingL
             let removed_by = book.edits.iter().find(|(_, edit)| edit.shipping_removals.contains(&id));
             let at = removed_by.map_or(book.placed_at, |(_, edit)| edit.at);
             enter_reversal(book, format!("shipping/{id}/removal"), at, Reason::OrderEdit, net, tax);
-        } else if let Some(at) = order.status.cancelled_at {
+        } else if let Some(at) = book.cancelled_at() {
             enter_reversal(book, format!("shipping/{id}/cancel"), at, Reason::Cancel, net, tax);
         }
     }

@@ -7,12 +7,13 @@ use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    agreement::Agreement,
     command::{ObservedOrder, OrderCommand},
     event::{OrderEvent, SnapshotNews},
     parts::{Edit, Fulfillment, Line, Refund, Return, ShippingLine, Status, Terms, Transaction},
 };
 use crate::{
-    ids::{CustomerId, EditId, FulfillmentId, LineId, RefundId, ReturnId, ShippingLineId, TransactionId},
+    ids::{AgreementId, CustomerId, EditId, FulfillmentId, LineId, RefundId, ReturnId, ShippingLineId, TransactionId},
     join::{Listed, Member, Seen, earliest, is_newer, join_listed, join_member, join_seen, listed, listed_seen},
     version::Version,
 };
@@ -46,6 +47,10 @@ pub struct Order {
     pub fulfillments: BTreeMap<FulfillmentId, Member<Fulfillment>>,
     /// Union by id.
     pub transactions: BTreeMap<TransactionId, Member<Transaction>>,
+    /// What Shopify itself booked. Union by id.
+    pub agreements: BTreeMap<AgreementId, Member<Agreement>>,
+    /// The greatest `updatedAt` of a document that had agreements: up to then they tell all edits and cancellations.
+    pub agreed_until: Option<DateTime<Utc>>,
     /// A tombstone that wins.
     pub deleted: bool,
 }
@@ -88,6 +93,7 @@ impl Order {
         let is_newest = self.newest.is_none_or(|known| version > known);
         let cancels = is_newest && self.status.cancelled_at.is_none() && seen.status.cancelled_at.is_some();
 
+        let agreed = self.agreed_news(version, seen.agreements);
         let mut vouched = Vec::new();
         let mut refunds = Vec::new();
         for (id, refund) in seen.refunds {
@@ -132,11 +138,18 @@ impl Order {
         });
         // An order is placed before it is refunded; a body that tells of a refund and of what followed from it,
         // a cancellation say, is told in that order. So each event's share of the ledger is its own doing.
+        // Agreements come first: what they book is never derived in between.
         if self.newest.is_none() {
-            snapshot.into_iter().chain(refunds).collect()
+            agreed.into_iter().chain(snapshot).chain(refunds).collect()
         } else {
-            refunds.into_iter().chain(snapshot).collect()
+            agreed.into_iter().chain(refunds).chain(snapshot).collect()
         }
+    }
+
+    fn agreed_news(&self, version: Version, agreements: Vec<(AgreementId, Agreement)>) -> Option<OrderEvent> {
+        let reaches_on = !agreements.is_empty() && version.updated_at > self.agreed_until;
+        let agreements = listed(&self.agreements, version, agreements);
+        (reaches_on || !agreements.is_empty()).then_some(OrderEvent::SalesAgreed { version, agreements })
     }
 
     fn refund_news(&self, version: Version, id: RefundId, refund: Refund) -> Option<OrderEvent> {
@@ -241,6 +254,10 @@ impl Aggregate for Order {
                 if let Some(fees) = seen.fees_minor {
                     join_member(&mut self.return_fees, version, id, fees);
                 }
+            }
+            OrderEvent::SalesAgreed { version, agreements } => {
+                join_listed(&mut self.agreements, version, agreements);
+                self.agreed_until = self.agreed_until.max(version.updated_at);
             }
             OrderEvent::OrderDeleted { .. } => self.deleted = true,
         }

@@ -2,9 +2,15 @@
 
 use chrono::{DateTime, Utc};
 
-use super::parts::{Edit, Fulfillment, Line, Refund, Return, ShippingLine, Status, Terms, Transaction};
+use super::{
+    agreement::Agreement,
+    parts::{Edit, Fulfillment, Line, Refund, Return, ShippingLine, Status, Terms, Transaction},
+};
 use crate::{
-    ids::{CustomerId, EditId, FulfillmentId, LineId, OrderId, RefundId, ReturnId, ShippingLineId, TransactionId},
+    ids::{
+        AgreementId, CustomerId, EditId, FulfillmentId, LineId, OrderId, RefundId, ReturnId, ShippingLineId,
+        TransactionId,
+    },
     personal::{PersonalFields, Subject, Visit},
     version::Version,
 };
@@ -95,6 +101,8 @@ pub struct ObservedOrder {
     pub fulfillments: Vec<(FulfillmentId, Fulfillment)>,
     /// Its transactions so far, as far as the body has them.
     pub transactions: Vec<(TransactionId, Transaction)>,
+    /// Its sales agreements so far; empty where the body has none, as webhooks have.
+    pub agreements: Vec<(AgreementId, Agreement)>,
 }
 
 impl PersonalFields for OrderCommand {

@@ -4,10 +4,13 @@ use chrono::{DateTime, Utc};
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
-use super::parts::{Edit, Fulfillment, Line, Refund, Return, ShippingLine, Status, Terms, Transaction};
+use super::{
+    agreement::Agreement,
+    parts::{Edit, Fulfillment, Line, Refund, Return, ShippingLine, Status, Terms, Transaction},
+};
 use crate::{
     command::Stored,
-    ids::{CustomerId, EditId, FulfillmentId, LineId, RefundId, ReturnId, ShippingLineId, TransactionId},
+    ids::{AgreementId, CustomerId, EditId, FulfillmentId, LineId, RefundId, ReturnId, ShippingLineId, TransactionId},
     join::Listed,
     version::Version,
 };
@@ -77,6 +80,13 @@ pub enum OrderEvent {
         /// What the body tells of it.
         seen: Return,
     },
+    /// What Shopify itself booked: it takes the place of what was derived from the order's other parts.
+    SalesAgreed {
+        /// Of the document.
+        version: Version,
+        /// Its agreements.
+        agreements: Vec<Listed<AgreementId, Agreement>>,
+    },
     /// The order was deleted: it counts nowhere any more.
     OrderDeleted {
         /// When, if the delivery says.
@@ -136,6 +146,7 @@ impl DomainEvent for OrderEvent {
             Self::FulfillmentUpdated { .. } => "FulfillmentUpdated",
             Self::TransactionRecorded { .. } => "TransactionRecorded",
             Self::ReturnUpdated { .. } => "ReturnUpdated",
+            Self::SalesAgreed { .. } => "SalesAgreed",
             Self::OrderDeleted { .. } => "OrderDeleted",
         }
         .to_owned()
@@ -162,7 +173,8 @@ impl Stored for OrderEvent {
             | "OrderDeleted"
             | "FulfillmentUpdated"
             | "TransactionRecorded"
-            | "ReturnUpdated" => event_version == "1",
+            | "ReturnUpdated"
+            | "SalesAgreed" => event_version == "1",
             _ => false,
         }
     }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Adjustment, AdjustmentKind, Allocation, Discount, Edit, Fulfillment, Line, LineKind, OrderEvent, Refund,
-    RefundLine, RefundShipping, Restock, Return, ShippingLine, SnapshotNews, Status, Tax, Terms, Transaction,
+    Adjustment, AdjustmentKind, AgreedLine, AgreedSale, Agreement, AgreementReason, Allocation, Discount, Edit,
+    Fulfillment, Line, LineKind, OrderEvent, Refund, RefundLine, RefundShipping, Restock, Return, SaleAction,
+    ShippingLine, SnapshotNews, Status, Tax, Terms, Transaction,
 };
 use crate::{
     ids::{
-        CustomerId, EditId, FulfillmentId, LineId, LocationId, OrderId, ProductId, RefundId, ReturnId, RowId,
-        ShippingLineId, TransactionId, VariantId,
+        AgreementId, CustomerId, EditId, FulfillmentId, LineId, LocationId, OrderId, ProductId, RefundId, ReturnId,
+        RowId, SaleId, ShippingLineId, TransactionId, VariantId,
     },
     join::Listed,
     personal::{Personal, Sealed, Subject},
@@ -151,6 +152,38 @@ fn refund() -> Refund {
     }
 }
 
+fn agreement() -> Agreement {
+    let sale = |id, action, line| AgreedSale {
+        id: SaleId(id),
+        action,
+        line,
+        product_id: Some(ProductId(11)),
+        variant_id: Some(VariantId(12)),
+        units: -1,
+        total_minor: -1664,
+        tax_minor: -10,
+        discount_minor: -5,
+    };
+    Agreement {
+        at: at("2026-11-04T12:00:00Z"),
+        reason: AgreementReason::Refund,
+        refund_id: Some(RefundId(4)),
+        return_id: Some(ReturnId(5)),
+        sales: vec![
+            sale(1, SaleAction::Order, AgreedLine::Product(LineId(2))),
+            sale(2, SaleAction::Return, AgreedLine::GiftCard(LineId(3))),
+            sale(3, SaleAction::Update, AgreedLine::Tip(LineId(4))),
+            sale(4, SaleAction::Unknown, AgreedLine::Shipping(Some(ShippingLineId(3)))),
+            sale(5, SaleAction::Order, AgreedLine::Shipping(None)),
+            sale(6, SaleAction::Order, AgreedLine::Duty),
+            sale(7, SaleAction::Order, AgreedLine::AdditionalFee),
+            sale(8, SaleAction::Order, AgreedLine::Fee),
+            AgreedSale { product_id: None, variant_id: None, ..sale(9, SaleAction::Return, AgreedLine::Adjustment) },
+            sale(10, SaleAction::Order, AgreedLine::Unknown),
+        ],
+    }
+}
+
 /// Every event, with every field filled.
 #[must_use]
 pub fn samples() -> Vec<OrderEvent> {
@@ -193,6 +226,13 @@ pub fn samples() -> Vec<OrderEvent> {
             version: version(),
             id: ReturnId(5),
             seen: Return { status: Some("open".to_owned()), fees_minor: Some(700) },
+        },
+        OrderEvent::SalesAgreed {
+            version: version(),
+            agreements: vec![
+                Listed { id: AgreementId(21), value: Some(agreement()) },
+                Listed { id: AgreementId(22), value: None },
+            ],
         },
     ]
 }

@@ -68,6 +68,7 @@ fn seen(version: Version) -> ObservedOrder {
         returns: vec![],
         fulfillments: vec![],
         transactions: vec![],
+        agreements: vec![],
     }
 }
 

@@ -1,6 +1,7 @@
 //! One file for every command.
 
 mod inbox;
+mod ingest;
 mod output;
 mod rebuild;
 mod serve;
@@ -53,6 +54,7 @@ async fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Shop(command) => shop::run(environment, command).await,
         Command::Token(command) => token::run(environment, command).await,
         Command::Inbox(command) => inbox::run(environment, command).await,
+        Command::Ingest(args) => ingest::run(environment, &args).await,
         Command::Rebuild(rebuild) => rebuild::run(environment, &rebuild).await,
         Command::Verify(verify) => verify::run(environment, &verify).await,
     }

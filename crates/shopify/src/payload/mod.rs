@@ -1,12 +1,14 @@
 //! The shapes of Shopify's bodies: only the fields that are used, every one of them optional, because real bodies
 //! leave out, null and retype what the documentation promises.
 
+mod admin_order;
 mod catalogue;
 mod customer;
 mod order;
 mod scalar;
 mod shop;
 
+pub use admin_order::{AgreementNode, Connection, OrderNode, SaleNode};
 pub use catalogue::{
     DiscountNodeBody, GidBody, InventoryItemBody, InventoryLevelBody, LocationBody, ProductBody, VariantBody,
 };
@@ -15,9 +17,9 @@ pub use customer::{
     WholeCustomerBody,
 };
 pub use order::{
-    AddressBody, AdjustmentBody, AllocationBody, CustomerBody, DeltaBody, DiscountBody, EditBody, EditedLines,
-    FulfillmentBody, IdBody, LineBody, MoneySet, OrderBody, OrderEdited, RefundBody, RefundLineBody,
-    RefundShippingBody, ReturnBody, ShippingLineBody, TaxBody, TransactionBody,
+    AddressBody, AdjustmentBody, AllocationBody, CustomerBody, DeltaBody, DiscountBody, DutyBody, EditBody,
+    EditedLines, FulfillmentBody, IdBody, LineBody, MoneySet, OrderBody, OrderEdited, RefundBody, RefundDutyBody,
+    RefundLineBody, RefundShippingBody, ReturnBody, ReturnFeeBody, ShippingLineBody, TaxBody, TransactionBody,
 };
 pub use scalar::{Number, Present};
 pub use shop::{ScopesBody, ShopBody};

@@ -6,19 +6,25 @@ use serde_json::Value;
 
 use super::{Number, Present};
 
-/// `*_set`: the shop's side of it. The buyer's side is never read.
+/// `*_set`, or a `MoneyBag`: the shop's side of it. The buyer's side is never read.
 #[derive(Debug, Default, Deserialize)]
 pub struct MoneySet {
+    #[serde(alias = "shopMoney")]
     shop_money: Option<ShopMoney>,
 }
 
 #[derive(Debug, Deserialize)]
 struct ShopMoney {
     amount: Option<Number>,
+    #[serde(alias = "currencyCode")]
     currency_code: Option<String>,
 }
 
 impl MoneySet {
+    pub(crate) fn into_amount(self) -> Option<Number> {
+        self.shop_money.and_then(|money| money.amount)
+    }
+
     /// The shop's amount, else the plain field beside the set.
     pub(crate) fn or<'a>(set: Option<&'a Self>, plain: Option<&'a Number>) -> Option<&'a Number> {
         set.and_then(|set| set.shop_money.as_ref()).and_then(|money| money.amount.as_ref()).or(plain)
@@ -188,10 +194,19 @@ pub struct RefundBody {
     pub note: Option<String>,
     pub r#return: Option<IdBody>,
     pub total_duties_set: Option<MoneySet>,
+    pub duties: Option<Vec<RefundDutyBody>>,
     pub refund_line_items: Option<Vec<RefundLineBody>>,
     pub refund_shipping_lines: Option<Vec<RefundShippingBody>>,
     pub order_adjustments: Option<Vec<AdjustmentBody>>,
     pub transactions: Option<Vec<TransactionBody>>,
+}
+
+/// A duty given back.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs, reason = "Shopify's names")]
+pub struct RefundDutyBody {
+    pub amount_set: Option<MoneySet>,
 }
 
 /// Something of which only the id matters.

@@ -2,8 +2,9 @@
 
 use domain::{
     MoneyError,
+    ids::AgreementId,
     money::MAX_MINOR,
-    order::{Line, ObservedOrder, Refund, ShippingLine},
+    order::{Agreement, Line, ObservedOrder, Refund, ShippingLine},
 };
 
 use super::TranslateError;
@@ -23,6 +24,12 @@ pub(super) fn order(order: &ObservedOrder) -> Result<(), TranslateError> {
 /// The same for a refund on its own.
 pub(super) fn refund(refund: &Refund) -> Result<(), TranslateError> {
     within("refund", of_refund(refund))
+}
+
+/// The same for the agreements of an order.
+pub(super) fn agreements(agreements: &[(AgreementId, Agreement)]) -> Result<(), TranslateError> {
+    let sales = agreements.iter().flat_map(|(_, agreement)| &agreement.sales);
+    within("agreements", sum(sales.flat_map(|sale| [sale.total_minor, sale.tax_minor, sale.discount_minor])))
 }
 
 fn within(field: &'static str, worth: u128) -> Result<(), TranslateError> {

@@ -27,7 +27,12 @@ use crate::payload::{
 };
 
 pub(super) fn snapshot(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, TranslateError> {
-    let order: OrderBody = parse(body)?;
+    let observed = observed(context, parse(body)?, body)?;
+    Ok(vec![Command::Order(observed.order_id, OrderCommand::Observe(Box::new(observed)))])
+}
+
+/// What a whole order says; `body` is what it was read from.
+pub(super) fn observed(context: &Context<'_>, order: OrderBody, body: &[u8]) -> Result<ObservedOrder, TranslateError> {
     let order_id = OrderId(id("id", order.id.as_ref())?);
     let currency = match &order.currency {
         Some(code) => currency("currency", code)?,
@@ -56,9 +61,10 @@ pub(super) fn snapshot(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command
         returns: each(order.returns, |body| return_of(&body, currency))?,
         fulfillments: each(order.fulfillments, |body| fulfillment(&body))?,
         transactions,
+        agreements: Vec::new(),
     };
     bounds::order(&observed)?;
-    Ok(vec![Command::Order(order_id, OrderCommand::Observe(Box::new(observed)))])
+    Ok(observed)
 }
 
 pub(super) fn edit(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, TranslateError> {
@@ -324,7 +330,15 @@ fn refund_of(body: RefundBody, currency: Currency) -> Result<(RefundId, Refund),
         lines: numbered(body.refund_line_items, |row, body| refund_line(row, &body, currency))?,
         shipping: numbered(body.refund_shipping_lines, |row, body| refund_shipping(row, &body, currency))?,
         adjustments: numbered(body.order_adjustments, |row, body| adjustment(row, &body, currency))?,
-        duties_minor: minor("total_duties_set", shop_amount(body.total_duties_set.as_ref(), None), currency)?,
+        duties_minor: match shop_amount(body.total_duties_set.as_ref(), None) {
+            Some(total) => minor("total_duties_set", Some(total), currency)?,
+            None => {
+                let duties = body.duties.iter().flatten();
+                let mut amounts =
+                    duties.map(|duty| minor("refunds.duties", shop_amount(duty.amount_set.as_ref(), None), currency));
+                amounts.try_fold(0_i64, |sum, amount| Ok::<_, TranslateError>(sum.saturating_add(amount?)))?
+            }
+        },
         note: text(body.note).map(Personal::Clear),
     };
     Ok((RefundId(id("refund.id", body.id.as_ref())?), refund))
