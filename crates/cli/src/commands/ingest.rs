@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use ingest::DirectoryEntry;
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use event_store::shop_key;
+use ingest::DirectoryEntry;
 use projector::{Worker, WorkerOptions};
 use serde_json::json;
 use shopify::payload::Number;
