@@ -11,5 +11,16 @@ mod project;
 mod rebuild;
 mod worker;
 
+use event_store::{Database, PROJECT, StoreError};
+use ingest::INGEST;
+
 pub use rebuild::{Comparison, RebuildOptions, Rebuilt, rebuild};
 pub use worker::{Worker, WorkerOptions};
+
+/// Looks for work as a worker does, and does none of it: how many shops have any.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn look_for_work(database: &Database) -> Result<usize, StoreError> {
+    Ok(claim::candidates(database, &[INGEST, PROJECT], worker::CANDIDATES).await?.len())
+}

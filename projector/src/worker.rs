@@ -17,22 +17,34 @@ use crate::{
 };
 
 /// How many shops a look at the queue sees: more than workers can hold at once, so that a free one is among them.
-const CANDIDATES: i64 = 64;
+pub(crate) const CANDIDATES: i64 = 64;
+
+/// How often every shop is visited.
+const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+/// Nobody waits for a rebuild as for a figure.
+const REBUILD_POLL: Duration = Duration::from_secs(1);
 
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
     /// Shops worked on at the same time by this process.
     pub concurrency: usize,
-    /// The longest wait before looking for work again.
+    /// The wait before looking for work again right after there was some. It doubles while there is none.
     pub poll: Duration,
+    /// The longest wait.
+    pub idle_poll: Duration,
     /// How long settled bodies are kept, in days; 0 lets them go at once.
     pub body_retention_days: i32,
 }
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        Self { concurrency: 2, poll: Duration::from_millis(100), body_retention_days: 30 }
+        Self {
+            concurrency: 2,
+            poll: Duration::from_millis(40),
+            idle_poll: Duration::from_millis(250),
+            body_retention_days: 30,
+        }
     }
 }
 
@@ -56,26 +68,30 @@ impl Worker {
         let worker = Arc::new(self);
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..worker.options.concurrency.max(1) {
-            tasks.spawn(Arc::clone(&worker).work(&[INGEST, PROJECT], stop.clone()));
+            tasks.spawn(Arc::clone(&worker).work(&[INGEST, PROJECT], worker.options.idle_poll, stop.clone()));
         }
         // Apart from the rest: a rebuild takes as long as the shop's log is.
-        tasks.spawn(Arc::clone(&worker).work(&[REBUILD], stop.clone()));
+        tasks.spawn(Arc::clone(&worker).work(&[REBUILD], REBUILD_POLL, stop.clone()));
         tasks.spawn(Arc::clone(&worker).keep_house(stop.clone()));
         tasks.join_all().await;
     }
 
-    async fn work(self: Arc<Self>, kinds: &'static [&'static str], stop: CancellationToken) {
+    async fn work(self: Arc<Self>, kinds: &'static [&'static str], longest: Duration, stop: CancellationToken) {
         let mut cache = OrderCache::with_capacity(10_000);
         let mut failures = 0_u32;
+        let mut idle = self.options.poll;
         while !stop.is_cancelled() {
             let wait = match self.work_once(kinds, &mut cache, &stop).await {
                 Ok(true) => {
                     failures = 0;
+                    idle = self.options.poll;
                     continue;
                 }
                 Ok(false) => {
                     failures = 0;
-                    self.options.poll
+                    let wait = idle;
+                    idle = (2 * idle).min(longest.max(self.options.poll));
+                    wait
                 }
                 Err(error) => {
                     failures = (failures + 1).min(6);
@@ -246,7 +262,7 @@ impl Worker {
             let rest = match self.for_every_shop(is_new).await {
                 Ok(()) => {
                     is_new = false;
-                    Duration::from_secs(600)
+                    HOUSEKEEPING
                 }
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the house was not kept");

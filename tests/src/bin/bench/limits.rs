@@ -36,6 +36,37 @@ pub fn psql(database: &TestDatabase, sql: &str) -> anyhow::Result<f64> {
     Ok(began.elapsed().as_secs_f64())
 }
 
+/// The first value that SQL answers.
+pub fn query(database: &TestDatabase, sql: &str) -> anyhow::Result<String> {
+    let output = client("psql", database).args(["-AtqF", "\t", "-c", sql]).output()?;
+    anyhow::ensure!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
+}
+
+/// Transactions a second of scripts, each client as many of them, prepared.
+pub fn pgbench(
+    database: &TestDatabase,
+    scripts: &[(&str, String)],
+    clients: usize,
+    transactions: usize,
+) -> anyhow::Result<f64> {
+    let folder = std::env::temp_dir().join(format!("ecb-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let mut command = client("pgbench", database);
+    command.args(["-n", "-M", "prepared", "-j", "2", "-c", &clients.to_string(), "-t", &transactions.to_string()]);
+    for (name, script) in scripts {
+        let path = folder.join(format!("{name}.sql"));
+        std::fs::write(&path, script)?;
+        command.arg("-f").arg(path);
+    }
+    let output = command.output()?;
+    std::fs::remove_dir_all(folder)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    anyhow::ensure!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));
+    let tps = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next()?.parse().ok());
+    tps.ok_or_else(|| anyhow::anyhow!("pgbench says no rate: {text}"))
+}
+
 /// Copies a table's rows out to the client and in again, into an empty table with the same indexes; seconds of each.
 pub fn copy_out_and_in(database: &TestDatabase, query: &str, table: &str) -> anyhow::Result<(f64, f64)> {
     let file = std::env::temp_dir().join(format!("ecb-{}-{table}.copy", std::process::id()));

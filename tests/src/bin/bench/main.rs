@@ -1,8 +1,12 @@
 //! The benchmarks: each figure is a ratio to a limit that is measured in the same run, the median of five.
 
+mod accept;
 mod data;
+mod http;
 mod import;
 mod limits;
+mod live;
+mod million;
 mod one_command;
 mod rebuild;
 mod report;
@@ -12,7 +16,10 @@ use std::path::Path;
 use ecomdash_tests::{Login, TestDatabase};
 use event_store::migrate;
 
-use report::{Report, Row};
+use report::{Bound, Report, Row, median};
+
+/// Limits of rates would be what is measured.
+pub const UNLIMITED: [(&str, &str); 0] = [];
 
 /// How much is measured. `--quick` is for trying the benchmark itself.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +32,17 @@ pub struct Scale {
     pub commands: u64,
     /// Orders of three events in a rebuild.
     pub rebuild_orders: u64,
+    /// Deliveries accepted.
+    pub deliveries: usize,
+    /// Orders of the large shop.
+    pub large_shop: u64,
+    /// Queries of a shop's figures.
+    pub queries: usize,
+    /// How long loads last.
+    pub seconds: u64,
+    /// Shops that do nothing, and for how long.
+    pub idle_shops: usize,
+    pub idle_seconds: u64,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -34,9 +52,31 @@ async fn main() -> anyhow::Result<()> {
     // For trying one of them: what is left out is not reported either.
     let skips = |part: &str| is_given("--only") && !is_given(part);
     let scale = if quick {
-        Scale { runs: 1, import_orders: 2_000, commands: 2_400, rebuild_orders: 5_000 }
+        Scale {
+            runs: 1,
+            import_orders: 2_000,
+            commands: 2_400,
+            rebuild_orders: 5_000,
+            deliveries: 1_600,
+            large_shop: 20_000,
+            queries: 800,
+            seconds: 3,
+            idle_shops: 200,
+            idle_seconds: 10,
+        }
     } else {
-        Scale { runs: 5, import_orders: 20_000, commands: 9_600, rebuild_orders: 100_000 }
+        Scale {
+            runs: 5,
+            import_orders: 20_000,
+            commands: 9_600,
+            rebuild_orders: 100_000,
+            deliveries: 9_600,
+            large_shop: 1_000_000,
+            queries: 4_000,
+            seconds: 10,
+            idle_shops: 10_000,
+            idle_seconds: 60,
+        }
     };
     let database = TestDatabase::empty(Login::Ordinary).await;
     migrate(&database.url).await?;
@@ -69,6 +109,82 @@ async fn main() -> anyhow::Result<()> {
                 .limit("COPY out of the events plus COPY in of the facts", rebuild.copy, 0.3)
                 .peer("postgres-es 0.5 replay, one upsert an event", rebuild.peer, 5.0),
         );
+    }
+
+    if !skips("accept") {
+        let fresh = TestDatabase::new().await;
+        let accepted = accept::measure(&fresh, scale).await?;
+        report.add(Row::new("webhook accepted over HTTP, 32 connections", "deliveries/s", accepted.ours).limit(
+            "its insert transaction by pgbench -M prepared",
+            accepted.pgbench,
+            0.4,
+        ));
+    }
+
+    if !skips("visible") {
+        let fresh = TestDatabase::new().await;
+        let (p50, p99) = live::visible(&fresh, scale).await?;
+        report.bound(Bound {
+            what: "webhook to visible in stats, 300 a second, two cores shared with clients and Postgres",
+            measured: format!("p50 {} ms, p99 {} ms", p50.as_millis(), p99.as_millis()),
+            bound: "p99 under 250 ms",
+            holds: p99.as_millis() < 250,
+        });
+    }
+
+    if !skips("burst") {
+        let fresh = TestDatabase::new().await;
+        let burst = live::burst(&fresh, scale).await?;
+        let ratio =
+            |(quiet, busy): (std::time::Duration, std::time::Duration)| busy.as_secs_f64() / quiet.as_secs_f64();
+        let (deliveries, queries) = (ratio(burst.deliveries), ratio(burst.queries));
+        report.bound(Bound {
+            what: "another shop's p95 during a burst of 500 webhooks a second for 10 s, to its p95 while quiet",
+            measured: format!(
+                "deliveries {deliveries:.2} ({:?} to {:?}), queries {queries:.2} ({:?} to {:?}), {} lost",
+                burst.deliveries.0, burst.deliveries.1, burst.queries.0, burst.queries.1, burst.lost
+            ),
+            bound: "within 1.5, none lost",
+            holds: deliveries <= 1.5 && queries <= 1.5 && burst.lost == 0,
+        });
+    }
+
+    if !skips("idle") {
+        let fresh = TestDatabase::new().await;
+        let idle = live::idle(&fresh, scale).await?;
+        let polls = idle.poll.1.as_secs_f64() / idle.poll.0.as_secs_f64();
+        report.bound(Bound {
+            what: "10,000 idle shops, 60 s: part of a core that `up` takes, and a look for work to one with 10 shops",
+            measured: format!(
+                "program {:.2} %, its Postgres backends {:.2} %; p50 {:?} to {:?}: {polls:.2}",
+                idle.program_percent, idle.postgres_percent, idle.poll.0, idle.poll.1
+            ),
+            bound: "under 1 %, within 1.2",
+            holds: idle.program_percent < 1.0 && polls <= 1.2,
+        });
+    }
+
+    if !skips("million") {
+        let fresh = TestDatabase::new().await;
+        let million = million::measure(&fresh, scale).await?;
+        let ratio = median(million.small_to_large);
+        report.add(Row::new("stats for 90 days over HTTP, shop of 1,000,000 orders", "queries/s", million.ours).limit(
+            "its SQL by pgbench -M prepared, same role and settings",
+            million.pgbench,
+            0.35,
+        ));
+        report.bound(Bound {
+            what: "stats over a shop of 1,000,000 orders, to a shop of 10,000",
+            measured: format!("{ratio:.2} ({} orders)", million.orders),
+            bound: "within 1.2",
+            holds: ratio <= 1.2,
+        });
+        report.bound(Bound {
+            what: "memory of `up` without Postgres, a million orders ingested",
+            measured: format!("{:.0} MiB at most, at {:.0} orders/s", million.peak_mib, million.ingested_per_second),
+            bound: "under 150 MB",
+            holds: million.peak_mib * 1.048_576 < 150.0,
+        });
     }
 
     report.check_durability(&database).await?;

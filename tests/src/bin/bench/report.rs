@@ -14,12 +14,20 @@ pub struct Row {
     unit: &'static str,
     ours: f64,
     limit: (&'static str, f64, f64),
-    peer: (&'static str, f64, f64),
+    peer: Option<(&'static str, f64, f64)>,
+}
+
+/// What is held to a bound instead of a limit.
+pub struct Bound {
+    pub what: &'static str,
+    pub measured: String,
+    pub bound: &'static str,
+    pub holds: bool,
 }
 
 impl Row {
     pub fn new(what: &'static str, unit: &'static str, runs: Vec<f64>) -> Self {
-        Self { what, unit, ours: median(runs), limit: ("", 0.0, 0.0), peer: ("", 0.0, 0.0) }
+        Self { what, unit, ours: median(runs), limit: ("", 0.0, 0.0), peer: None }
     }
 
     pub fn limit(mut self, what: &'static str, runs: Vec<f64>, at_least: f64) -> Self {
@@ -28,16 +36,19 @@ impl Row {
     }
 
     pub fn peer(mut self, what: &'static str, runs: Vec<f64>, at_least: f64) -> Self {
-        self.peer = (what, median(runs), at_least);
+        self.peer = Some((what, median(runs), at_least));
         self
     }
 
-    fn ratios(&self) -> [(f64, f64); 2] {
-        [(self.ours / self.limit.1, self.limit.2), (self.ours / self.peer.1, self.peer.2)]
+    /// What it is compared with: name, rate, ratio, floor.
+    fn compared(&self) -> impl Iterator<Item = (&'static str, f64, f64, f64)> {
+        let ours = self.ours;
+        let compare = move |(what, rate, floor): (_, f64, _)| (what, rate, ours / rate, floor);
+        std::iter::once(self.limit).chain(self.peer).map(compare)
     }
 }
 
-fn median(mut runs: Vec<f64>) -> f64 {
+pub fn median(mut runs: Vec<f64>) -> f64 {
     runs.sort_by(f64::total_cmp);
     runs[runs.len() / 2]
 }
@@ -49,15 +60,20 @@ pub struct Report {
     /// Of one order's events, payload and metadata.
     pub row_bytes: i64,
     rows: Vec<Row>,
+    bounds: Vec<Bound>,
 }
 
 impl Report {
     pub async fn begin(database: &TestDatabase, scale: Scale) -> anyhow::Result<Self> {
-        Ok(Self { scale, settings: settings(database).await?, row_bytes: 0, rows: Vec::new() })
+        Ok(Self { scale, settings: settings(database).await?, row_bytes: 0, rows: Vec::new(), bounds: Vec::new() })
     }
 
     pub fn add(&mut self, row: Row) {
         self.rows.push(row);
+    }
+
+    pub fn bound(&mut self, bound: Bound) {
+        self.bounds.push(bound);
     }
 
     /// Any other durability than the default one would make the figures worthless.
@@ -76,7 +92,7 @@ impl Report {
         let mut table =
             String::from("| what | compared with | ratio | at least | |\n| --- | --- | --- | --- | --- |\n");
         for row in &self.rows {
-            for ((what, rate, _), (ratio, floor)) in [row.limit, row.peer].into_iter().zip(row.ratios()) {
+            for (what, rate, ratio, floor) in row.compared() {
                 let verdict = if ratio >= floor { "ok" } else { "SHORT" };
                 let _ = writeln!(
                     table,
@@ -84,6 +100,13 @@ impl Report {
                     row.what, row.ours, row.unit
                 );
             }
+        }
+        if !self.bounds.is_empty() {
+            table.push_str("\n| what | measured | bound | |\n| --- | --- | --- | --- |\n");
+        }
+        for bound in &self.bounds {
+            let verdict = if bound.holds { "ok" } else { "SHORT" };
+            let _ = writeln!(table, "| {} | {} | {} | {verdict} |", bound.what, bound.measured, bound.bound);
         }
         table
     }
@@ -104,14 +127,21 @@ impl Report {
             .rows
             .iter()
             .map(|row| {
-                let [limit, peer] = row.ratios();
-                json!({ "what": row.what, "unit": row.unit, "median": row.ours,
-                        "limit": { "what": row.limit.0, "median": row.limit.1, "ratio": limit.0, "at_least": limit.1 },
-                        "peer": { "what": row.peer.0, "median": row.peer.1, "ratio": peer.0, "at_least": peer.1 } })
+                let compared: Vec<Value> = row
+                    .compared()
+                    .map(|(what, rate, ratio, floor)| {
+                        json!({ "what": what, "median": rate, "ratio": ratio, "at_least": floor })
+                    })
+                    .collect();
+                json!({ "what": row.what, "unit": row.unit, "median": row.ours, "compared": compared })
             })
             .collect();
-        let json =
-            json!({ "runs": self.scale.runs, "settings": self.settings, "row_bytes": self.row_bytes, "rows": rows });
+        let bounds: Vec<Value> = self
+            .bounds
+            .iter()
+            .map(|of| json!({ "what": of.what, "measured": of.measured, "bound": of.bound, "holds": of.holds }))
+            .collect();
+        let json = json!({ "runs": self.scale.runs, "settings": self.settings, "row_bytes": self.row_bytes, "rows": rows, "bounds": bounds });
         fs::write(docs.join("bench.json"), serde_json::to_string_pretty(&json)? + "\n")?;
         Ok(())
     }
