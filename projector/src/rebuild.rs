@@ -83,7 +83,7 @@ pub async fn rebuild(
 ) -> Result<Rebuilt, StoreError> {
     let name = options.projection.as_str();
     let (mut checkpoint, definition) = start(database, shop, name).await?;
-    let mut cache = OrderCache::with_capacity(20_000);
+    let mut cache = OrderCache::with_capacity(5_000);
     let mut events = 0;
     loop {
         let mut tx = hold(database, shop).await?;

@@ -19,6 +19,8 @@ use crate::{
 /// How many shops a look at the queue sees: more than workers can hold at once, so that a free one is among them.
 pub(crate) const CANDIDATES: i64 = 64;
 
+/// Orders that each task keeps between batches: most that is told of an order comes within a short time.
+const CACHED_ORDERS: usize = 2_000;
 /// How often every shop is visited.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 /// Nobody waits for a rebuild as for a figure.
@@ -77,7 +79,7 @@ impl Worker {
     }
 
     async fn work(self: Arc<Self>, kinds: &'static [&'static str], longest: Duration, stop: CancellationToken) {
-        let mut cache = OrderCache::with_capacity(10_000);
+        let mut cache = OrderCache::with_capacity(CACHED_ORDERS);
         let mut failures = 0_u32;
         let mut idle = self.options.poll;
         while !stop.is_cancelled() {

@@ -7,6 +7,7 @@ use event_store::{Database, DatabaseOptions, StoreError, migrate, schema_is_curr
 use ingest::DirectoryEntry;
 use secrecy::ExposeSecret;
 use shopify::ShopDomain;
+use vault::MasterRing;
 
 use crate::{config::Environment, postgres::PrivatePostgres};
 
@@ -43,8 +44,7 @@ impl Session {
             (None, Some(url)) => url.expose_secret().to_owned(),
             (None, None) => unreachable!("one of the two is there"),
         };
-        let options = DatabaseOptions { url: url.clone(), max_connections: connections, application_name: "ecomdash" };
-        let database = Database::connect_lazy(&options, ring).context("DATABASE_URL cannot be used")?;
+        let database = PoolOptions { url: url.clone(), connections, ring }.open()?;
         let session = Self { database, private, url };
         match schema {
             _ if session.private.is_some() => session.migrate(environment).await?,
@@ -60,6 +60,11 @@ impl Session {
         }
         session.check_ring().await?;
         Ok(session)
+    }
+
+    /// Another pool of connections to the same database.
+    pub fn another_pool(&self, environment: &Environment, connections: u32) -> anyhow::Result<PoolOptions> {
+        Ok(PoolOptions { url: self.url.clone(), connections, ring: environment.master_ring()? })
     }
 
     /// Brings the schema up to date.
@@ -144,6 +149,22 @@ impl Session {
                 Ok(shops)
             }
         }
+    }
+}
+
+/// How to open a pool of connections.
+pub struct PoolOptions {
+    url: String,
+    connections: u32,
+    ring: MasterRing,
+}
+
+impl PoolOptions {
+    /// Opens it, in the runtime that calls.
+    pub fn open(self) -> anyhow::Result<Database> {
+        let Self { url, connections: max_connections, ring } = self;
+        let options = DatabaseOptions { url, max_connections, application_name: "ecomdash" };
+        Database::connect_lazy(&options, ring).context("DATABASE_URL cannot be used")
     }
 }
 

@@ -15,6 +15,8 @@ use crate::directory::DirectoryEntry;
 
 /// How many deliveries a batch takes.
 pub const BATCH: i64 = 500;
+/// And at most so many bytes of sealed bodies, but one delivery at least.
+const BATCH_BYTES: i64 = 8 * 1024 * 1024;
 /// After so many failed attempts a delivery is a dead letter.
 const MAX_ATTEMPTS: i32 = 5;
 
@@ -41,6 +43,8 @@ struct Pending {
     event_id: Option<String>,
     received_at: DateTime<Utc>,
     body: Option<Vec<u8>>,
+    /// More was due than fits into the batch.
+    is_followed: bool,
 }
 
 enum Verdict {
@@ -65,7 +69,8 @@ pub enum IngestError {
 /// [`IngestError`]: nothing is settled, and the transaction is of no further use.
 pub async fn ingest(tx: &mut ShopTx, entry: &DirectoryEntry, limit: i64) -> Result<Ingested, IngestError> {
     let pending = pending(tx, limit).await?;
-    let is_full = i64::try_from(pending.len()).is_ok_and(|count| count == limit);
+    let is_full = pending.last().is_some_and(|last| last.is_followed)
+        || i64::try_from(pending.len()).is_ok_and(|count| count == limit);
     settle(tx, entry, pending, is_full).await
 }
 
@@ -111,13 +116,25 @@ async fn pending(tx: &mut ShopTx, limit: i64) -> Result<Vec<Pending>, StoreError
     let shop = tx.shop();
     Ok(sqlx::query_as!(
         Pending,
-        "SELECT id, webhook_id, body_digest, source, topic, triggered_at, event_id, received_at, body
-         FROM inbox
-         WHERE shop_id = $1 AND status = 'pending' AND due_at <= clock_timestamp()
-         ORDER BY due_at, id
-         LIMIT $2",
+        r#"SELECT id, webhook_id, body_digest, source, topic, triggered_at, event_id, received_at, body,
+                  number < count AS "is_followed!"
+           FROM (
+               SELECT d.*, row_number() OVER by_time AS number, count(*) OVER () AS count,
+                      sum(octet_length(d.body)) OVER by_time AS bytes
+               FROM (
+                   SELECT id, webhook_id, body_digest, source, topic, triggered_at, event_id, received_at, body, due_at
+                   FROM inbox
+                   WHERE shop_id = $1 AND status = 'pending' AND due_at <= clock_timestamp()
+                   ORDER BY due_at, id
+                   LIMIT $2
+               ) d
+               WINDOW by_time AS (ORDER BY d.due_at, d.id)
+           ) n
+           WHERE number = 1 OR bytes <= $3
+           ORDER BY number"#,
         shop.0,
         limit,
+        BATCH_BYTES,
     )
     .fetch_all(&mut **tx)
     .await?)

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Connections: twenty at most over all roles.
-const UP_CONNECTIONS: u32 = 16;
+const UP_CONNECTIONS: u32 = 10;
 const SERVE_CONNECTIONS: u32 = 8;
 const WORK_CONNECTIONS: u32 = 6;
 const DEFAULT_PORT: u16 = 8000;
@@ -41,14 +41,14 @@ pub async fn up(environment: &Environment, args: &UpArgs) -> anyhow::Result<Exit
     let listener = listen_locally(args.port).await?;
     let wake = Arc::new(Notify::new());
     let app = app(environment, &session, Arc::clone(&wake))?;
-    let worker = Worker::new(session.database.clone(), worker_options(environment), wake);
-    let working = tokio::spawn(worker.run(stop.clone()));
+    let working = work_apart(environment, &session, wake, stop.clone())?;
     let guard = session.private.take().map(|private| tokio::spawn(keep_running(private, stop.clone())));
     announce(&listener)?;
 
     let served = api::serve(listener, router(app), ServerOptions::default(), stop.clone()).await;
     stop.cancel();
-    working.await?;
+    let worked = tokio::task::spawn_blocking(move || working.join()).await?;
+    worked.map_err(|_| anyhow::anyhow!("the workers panicked"))??;
     session.database.close().await;
     let guarded = match guard {
         Some(guard) => guard.await?,
@@ -101,6 +101,31 @@ pub async fn work(environment: &Environment) -> anyhow::Result<ExitCode> {
     worker.run(stop).await;
     session.database.close().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The workers have threads of their own, which a batch may hold for a while: requests do not wait for them.
+fn work_apart(
+    environment: &Environment,
+    session: &Session,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+) -> anyhow::Result<std::thread::JoinHandle<anyhow::Result<()>>> {
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(4));
+    let (options, pool) = (worker_options(environment), session.another_pool(environment, WORK_CONNECTIONS)?);
+    Ok(std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("ecomdash-work")
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            // Opened here: connections belong to the runtime that opened them.
+            let database = pool.open()?;
+            Worker::new(database.clone(), options, wake).run(stop).await;
+            database.close().await;
+            Ok(())
+        })
+    }))
 }
 
 fn worker_options(environment: &Environment) -> WorkerOptions {
