@@ -25,16 +25,20 @@ CREATE POLICY tenant ON snapshots
 GRANT SELECT, INSERT, UPDATE, DELETE ON snapshots TO ecomdash_app;
 
 -- As load_streams, which the release before still calls; but of a history whose snapshot is of the version that was asked
--- for, only what comes after it. Every snapshot is returned, with whether its event is in the log with that hash: those of
--- another version, too, so that the caller sees whether they are what was written. No version: the whole history.
+-- for, only what comes after it. Every snapshot is returned, those of another version, too, so that the caller sees whether
+-- they are what was written; and `fitting` are the streams whose log has, where the snapshot stands, the event that it was
+-- made at. No version: the whole history.
+--
+-- Without sorts the only plan for a history is the index that has it in order. Left to itself, the planner takes the shop's
+-- whole log on a table that has a few pages and no statistics, and a plan that was made then is kept.
 CREATE FUNCTION load_aggregates(
     shop uuid, lock boolean, wanted_subjects text[], wanted_types text[], wanted_ids text[], wanted_versions bigint[],
     OUT head_position bigint, OUT head_hash bytea, OUT head_recorded_at timestamptz, OUT read_at timestamptz,
     OUT shop_key bytea, OUT subjects text[], OUT wrapped bytea[],
     OUT snapshot_streams bigint[], OUT snapshot_sequences bigint[], OUT snapshot_hashes bytea[],
-    OUT snapshot_versions bigint[], OUT snapshots bytea[], OUT snapshots_fit boolean[],
+    OUT snapshot_versions bigint[], OUT snapshots bytea[], OUT fitting bigint[],
     OUT streams bigint[], OUT sequences bigint[], OUT event_types text[], OUT event_versions text[], OUT payloads text[]
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
     as_role CONSTANT text := set_config('role', 'ecomdash_app', true);
@@ -44,7 +48,7 @@ BEGIN
         PERFORM FROM heads WHERE shop_id = shop FOR NO KEY UPDATE;
     END IF;
     WITH wanted AS MATERIALIZED (
-        SELECT w.*, s.*, CASE WHEN s.state_version = w.wanted_version THEN s.sequence ELSE 0 END AS begin_after
+        SELECT w.*, s.*, CASE WHEN s.state_version = w.wanted_version THEN s.sequence ELSE 0 END AS made_at
         FROM UNNEST(wanted_types, wanted_ids, wanted_versions) WITH ORDINALITY
             AS w (aggregate_type, aggregate_id, wanted_version, n)
         LEFT JOIN LATERAL (
@@ -53,10 +57,10 @@ BEGIN
         ) s ON true
     )
     SELECT h.position, h.hash, h.recorded_at, clock_timestamp(), k.wrapped, p.subjects, p.wrapped,
-           s.streams, s.sequences, s.hashes, s.versions, s.snapshots, s.fit,
+           s.streams, s.sequences, s.hashes, s.versions, s.snapshots, e.fitting,
            e.streams, e.sequences, e.event_types, e.event_versions, e.payloads
     INTO head_position, head_hash, head_recorded_at, read_at, shop_key, subjects, wrapped,
-         snapshot_streams, snapshot_sequences, snapshot_hashes, snapshot_versions, snapshots, snapshots_fit,
+         snapshot_streams, snapshot_sequences, snapshot_hashes, snapshot_versions, snapshots, fitting,
          streams, sequences, event_types, event_versions, payloads
     FROM heads h
     LEFT JOIN shop_keys k ON k.shop_id = h.shop_id
@@ -68,32 +72,28 @@ BEGIN
         ) k
     ) p ON true
     LEFT JOIN LATERAL (
-        SELECT array_agg(w.n) AS streams, array_agg(w.sequence) AS sequences, array_agg(w.hash) AS hashes,
-               array_agg(w.state_version) AS versions, array_agg(w.sealed) AS snapshots,
-               array_agg(COALESCE(v.hash = w.hash, false)) AS fit
-        FROM wanted w
-        LEFT JOIN LATERAL (
-            SELECT hash FROM events
-            WHERE shop_id = shop AND aggregate_type = w.aggregate_type AND aggregate_id = w.aggregate_id
-              AND sequence = w.sequence OFFSET 0
-        ) v ON true
-        WHERE w.sequence IS NOT NULL
+        SELECT array_agg(n) AS streams, array_agg(sequence) AS sequences, array_agg(hash) AS hashes,
+               array_agg(state_version) AS versions, array_agg(sealed) AS snapshots
+        FROM wanted
+        WHERE sequence IS NOT NULL
     ) s ON true
     LEFT JOIN LATERAL (
-        SELECT array_agg(n) AS streams, array_agg(sequence) AS sequences,
-               array_agg(event_type) AS event_types, array_agg(event_version) AS event_versions,
-               array_agg(payload) AS payloads
+        SELECT array_agg(n) FILTER (WHERE fits) AS fitting,
+               array_agg(n) FILTER (WHERE is_news) AS streams,
+               array_agg(sequence) FILTER (WHERE is_news) AS sequences,
+               array_agg(event_type) FILTER (WHERE is_news) AS event_types,
+               array_agg(event_version) FILTER (WHERE is_news) AS event_versions,
+               array_agg(payload) FILTER (WHERE is_news) AS payloads
         FROM (
-            SELECT w.n, v.*
+            SELECT w.n, v.*, v.sequence > w.made_at AS is_news, v.sequence = w.made_at AND v.hash = w.hash AS fits
             FROM wanted w
             CROSS JOIN LATERAL (
-                SELECT sequence, event_type, event_version, payload::text AS payload
+                SELECT sequence, event_type, event_version, payload::text AS payload, hash
                 FROM events
                 WHERE shop_id = shop AND aggregate_type = w.aggregate_type AND aggregate_id = w.aggregate_id
-                  AND sequence > w.begin_after
+                  AND sequence >= w.made_at
                 ORDER BY sequence OFFSET 0
             ) v
-            ORDER BY w.n, v.sequence
         ) history
     ) e ON true
     WHERE h.shop_id = shop;

@@ -158,7 +158,7 @@ impl Basis {
         let row = sqlx::query!(
             r#"SELECT head_position, head_hash, head_recorded_at, read_at, shop_key,
                       subjects, wrapped AS "wrapped: Vec<Option<Vec<u8>>>",
-                      snapshot_streams, snapshot_sequences, snapshot_hashes, snapshot_versions, snapshots, snapshots_fit,
+                      snapshot_streams, snapshot_sequences, snapshot_hashes, snapshot_versions, snapshots, fitting,
                       streams, sequences, event_types, event_versions, payloads
                FROM load_aggregates($1, $2, $3, $4, $5, $6)"#,
             shop.0,
@@ -192,7 +192,7 @@ impl Basis {
             hashes: row.snapshot_hashes.unwrap_or_default(),
             state_versions: row.snapshot_versions.unwrap_or_default(),
             sealed: row.snapshots.unwrap_or_default(),
-            fit: row.snapshots_fit.unwrap_or_default(),
+            fitting: row.fitting.unwrap_or_default(),
         };
         let mut is_whole = true;
         if !snapshots.streams.is_empty() {
@@ -227,6 +227,7 @@ impl Basis {
         let (sequences, payloads) = (row.sequences.unwrap_or_default(), row.payloads.unwrap_or_default());
         for (index, stream) in row.streams.unwrap_or_default().into_iter().enumerate() {
             let loaded = streams.get_mut(ids[place(stream)]).expect("asked for above");
+            debug_assert!(loaded.sequence < sequences[index], "a history comes in its order");
             loaded.state.apply_stored(&event_types[index], &versions[index], &payloads[index])?;
             loaded.sequence = sequences[index];
         }

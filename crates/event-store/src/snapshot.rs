@@ -49,8 +49,8 @@ pub(crate) struct Stored {
     pub hashes: Vec<Vec<u8>>,
     pub state_versions: Vec<i64>,
     pub sealed: Vec<Vec<u8>>,
-    /// The log has the event that it stands at, with that hash.
-    pub fit: Vec<bool>,
+    /// Streams whose log has the event that a snapshot of this build stands at, with that hash.
+    pub fitting: Vec<i64>,
 }
 
 /// What came of looking at a snapshot.
@@ -79,7 +79,9 @@ impl Stored {
         };
         match () {
             () if of.state_version != state.version() => Restored::OtherBuild,
-            () if !self.fit[index] => Restored::Unfit("the log has another event where it stands"),
+            () if !self.fitting.contains(&self.streams[index]) => {
+                Restored::Unfit("the log has another event where it stands")
+            }
             () if state.restore(&json).is_err() => Restored::Unfit("it is not a state"),
             () => Restored::Yes,
         }
