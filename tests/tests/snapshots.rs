@@ -211,6 +211,25 @@ async fn a_command_on_a_long_history_reads_one_snapshot_and_what_comes_after_it(
     assert_eq!(streams, 1052);
 }
 
+/// A connection keeps the plan that it made first, on whatever the tables held then; nothing has been analysed here.
+#[tokio::test]
+async fn a_history_is_found_by_its_key_whatever_the_size_of_the_table_was() {
+    let database = TestDatabase::new().await;
+    let store = database.open();
+    let shop = new_shop(&store).await;
+    append(&store, shop, [count(2, 1)]).await;
+    for size in 1..=20 {
+        let numbers = 20 * (size - 1) + 1..=20 * size;
+        append(&store, shop, numbers.map(|number| count(1, number))).await;
+        let newcomer = database.open_with(1);
+        for store in [&store, &newcomer] {
+            let (_, read) = loaded(store, shop, 2).await;
+            assert_eq!(read, 1, "events read for a history of one, in a log of {}", 1 + 20 * size);
+        }
+        newcomer.close().await;
+    }
+}
+
 /// A column was changed, or the row was put elsewhere; the log is as it was.
 const SABOTAGE: [(&str, &str); 12] = [
     ("shop_id", "UPDATE snapshots SET shop_id = '$theirs' WHERE shop_id = '$ours' AND aggregate_id = '1'"),

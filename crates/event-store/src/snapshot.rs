@@ -152,3 +152,62 @@ impl Due {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use cqrs_es::{Aggregate, event_sink::EventSink};
+    use domain::inventory::{InventoryEvent, InventoryItem};
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    /// An aggregate that counts events of an inventory item.
+    macro_rules! counting {
+        ($name:ident { $field:ident }, $fold:literal, $counts:pat) => {
+            #[derive(Default, Serialize, Deserialize)]
+            struct $name {
+                $field: u32,
+            }
+
+            impl Aggregate for $name {
+                const TYPE: &'static str = stringify!($name);
+                type Command = ();
+                type Event = InventoryEvent;
+                type Error = Infallible;
+                type Services = ();
+
+                async fn handle(&mut self, (): (), (): &(), _: &EventSink<Self>) -> Result<(), Infallible> {
+                    Ok(())
+                }
+
+                fn apply(&mut self, event: InventoryEvent) {
+                    self.$field += u32::from(matches!(event, $counts));
+                }
+            }
+
+            impl Snapshot for $name {
+                const FOLD: u32 = $fold;
+                const SAMPLES: &'static str = InventoryItem::SAMPLES;
+            }
+        };
+    }
+
+    counting!(Counts { number }, 1, InventoryEvent::StockCounted { .. });
+    counting!(CountsLikewise { number }, 1, InventoryEvent::StockCounted { .. });
+    counting!(NamesItOtherwise { count }, 1, InventoryEvent::StockCounted { .. });
+    counting!(CountsOthers { number }, 1, InventoryEvent::ItemUpdated { .. });
+    counting!(SaysThatItIsOther { number }, 2, InventoryEvent::StockCounted { .. });
+
+    #[test]
+    fn another_form_or_fold_is_another_version() {
+        let ours = state_version::<Counts>();
+        assert_eq!(ours, state_version::<Counts>());
+        assert_eq!(ours, state_version::<CountsLikewise>());
+        assert_ne!(ours, state_version::<NamesItOtherwise>());
+        // As many of them are in the samples: which one it was is told by the states after each alone.
+        assert_ne!(ours, state_version::<CountsOthers>());
+        assert_ne!(ours, state_version::<SaysThatItIsOther>());
+    }
+}
