@@ -1,6 +1,6 @@
 //! Every command that a body can become: the one list of what the log is about.
 
-use cqrs_es::{Aggregate, DomainEvent};
+use cqrs_es::DomainEvent;
 
 use crate::{
     checkout::Checkout,
@@ -16,6 +16,7 @@ use crate::{
     personal::{PersonalFields, Visit},
     product::{Product, ProductCommand},
     shop::{Shop, ShopCommand},
+    snapshot::Snapshot,
 };
 
 /// A command and the stream that it is for.
@@ -69,9 +70,8 @@ pub trait Dispatch {
     /// Takes a command of one aggregate.
     fn dispatch<A>(self, id: String, command: A::Command) -> Self::Output
     where
-        A: Aggregate<Services = ()> + 'static,
+        A: Snapshot<Services = ()> + 'static,
         A::Command: PersonalFields + Send + Sync + 'static,
-        A::Event: Stored,
         A::Error: Send + Sync + 'static;
 }
 

@@ -26,6 +26,7 @@ pub mod product;
 #[cfg(test)]
 mod samples;
 pub mod shop;
+pub mod snapshot;
 pub mod version;
 pub mod zone;
 
@@ -33,5 +34,6 @@ pub use command::Command;
 pub use ids::ShopId;
 pub use money::{Currency, Money, MoneyError};
 pub use personal::{Personal, PersonalFields, Sealable, Sealed, Subject};
+pub use snapshot::Snapshot;
 pub use version::{Digest, Version};
 pub use zone::Zone;

@@ -1,7 +1,7 @@
 //! The one way into the log: commands, decided on what the log held at one head, and appended if it still stands there.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     time::{Instant, SystemTime},
 };
 
@@ -10,7 +10,12 @@ use domain::{ShopId, Subject};
 use sqlx::PgConnection;
 use vault::{MasterRing, Sealer, VaultError};
 
-use crate::{Envelope, Link, ShopTx, StoreError, StreamId, command::AnyState, shop::unwrap_shop_key};
+use crate::{
+    Envelope, Link, ShopTx, StoreError, StreamId,
+    command::AnyState,
+    shop::unwrap_shop_key,
+    snapshot::{Due, EVERY, Restored, Stored},
+};
 
 /// The kind of work that an append makes.
 pub const PROJECT: &str = "project";
@@ -33,12 +38,17 @@ impl ShopTx {
     pub async fn execute(&mut self, mut commands: Vec<Envelope>) -> Result<Vec<Appended>, StoreError> {
         let shop = self.shop();
         let wanted = Wanted::by(&mut commands);
-        let mut basis = Basis::load(&mut *self, shop, &wanted, Lock::Head).await?;
-        let (appended, news) = basis.decide(shop, self.ring(), &wanted, commands)?;
-        if !news.is_empty() && !news.append(self, shop).await? {
+        let ring = self.shared_ring();
+        let mut basis = Basis::load(&mut *self, shop, &ring, &wanted, Lock::Head).await?;
+        let (appended, news) = basis.decide(shop, &ring, &wanted, commands)?;
+        if news.is_empty() {
+            return Ok(appended);
+        }
+        if !news.append(self, shop).await? {
             let what = "the head moved while it was locked".to_owned();
             return Err(StoreError::BrokenChain { shop, position: basis.head.position, what });
         }
+        basis.snapshots_due(shop, &ring)?.write(self, shop).await?;
         Ok(appended)
     }
 }
@@ -60,6 +70,10 @@ impl Wanted {
             wanted.streams.entry(envelope.stream.clone()).or_insert_with(|| envelope.command.new_state());
         }
         wanted
+    }
+
+    pub(crate) fn stream(id: StreamId, new_state: fn() -> Box<dyn AnyState>) -> Self {
+        Self { subjects: BTreeSet::new(), streams: HashMap::from([(id, new_state)]) }
     }
 }
 
@@ -94,28 +108,65 @@ struct Head {
 struct Loaded {
     state: Box<dyn AnyState>,
     sequence: i64,
+    /// Where the snapshot stands that it was made from; 0 without one.
+    snapshot: i64,
+    /// Of the last event that was decided here, if any was.
+    hash: Option<[u8; 32]>,
+}
+
+impl Loaded {
+    fn begin(new_state: fn() -> Box<dyn AnyState>) -> Self {
+        Self { state: new_state(), sequence: 0, snapshot: 0, hash: None }
+    }
+
+    fn is_snapshot_due(&self) -> bool {
+        self.hash.is_some() && self.sequence - self.snapshot >= EVERY
+    }
 }
 
 impl Basis {
-    /// Reads it in one round trip.
+    /// Reads it in one round trip; in one more for each time that snapshots are of no use.
     pub(crate) async fn load(
         connection: &mut PgConnection,
         shop: ShopId,
+        ring: &MasterRing,
         wanted: &Wanted,
         lock: Lock,
     ) -> Result<Self, StoreError> {
+        let mut useless = HashSet::new();
+        loop {
+            if let Some(basis) = Self::try_load(connection, shop, ring, wanted, lock, &mut useless).await? {
+                return Ok(basis);
+            }
+        }
+    }
+
+    /// `None` when a snapshot is of no use whose rest was read: its stream is then among those to read as a whole.
+    async fn try_load(
+        connection: &mut PgConnection,
+        shop: ShopId,
+        ring: &MasterRing,
+        wanted: &Wanted,
+        lock: Lock,
+        useless: &mut HashSet<StreamId>,
+    ) -> Result<Option<Self>, StoreError> {
         let subjects: Vec<String> = wanted.subjects.iter().map(Subject::to_string).collect();
         let ids: Vec<&StreamId> = wanted.streams.keys().collect();
+        let begun = |(id, new_state): (&StreamId, &fn() -> Box<dyn AnyState>)| (id.clone(), Loaded::begin(*new_state));
+        let mut streams: HashMap<StreamId, Loaded> = wanted.streams.iter().map(begun).collect();
+        let version = |id: &&StreamId| (!useless.contains(*id)).then(|| streams[*id].state.version());
         let row = sqlx::query!(
             r#"SELECT head_position, head_hash, head_recorded_at, read_at, shop_key,
                       subjects, wrapped AS "wrapped: Vec<Option<Vec<u8>>>",
+                      snapshot_streams, snapshot_sequences, snapshot_hashes, snapshot_versions, snapshots, fitting,
                       streams, sequences, event_types, event_versions, payloads
-               FROM load_streams($1, $2, $3, $4, $5)"#,
+               FROM load_aggregates($1, $2, $3, $4, $5, $6)"#,
             shop.0,
             lock == Lock::Head,
             &subjects,
             &ids.iter().map(|id| id.aggregate_type.to_owned()).collect::<Vec<_>>(),
             &ids.iter().map(|id| id.aggregate_id.clone()).collect::<Vec<_>>(),
+            &ids.iter().map(version).collect::<Vec<_>>() as &[Option<i64>],
         )
         .fetch_one(connection)
         .await?;
@@ -134,26 +185,84 @@ impl Basis {
             keys.insert(subject, wrapped);
         }
 
-        let begun = |(id, new_state): (&StreamId, &fn() -> Box<dyn AnyState>)| {
-            (id.clone(), Loaded { state: new_state(), sequence: 0 })
+        let place = |stream: i64| usize::try_from(stream - 1).expect("ordinality counts from 1");
+        let snapshots = Stored {
+            streams: row.snapshot_streams.unwrap_or_default(),
+            sequences: row.snapshot_sequences.unwrap_or_default(),
+            hashes: row.snapshot_hashes.unwrap_or_default(),
+            state_versions: row.snapshot_versions.unwrap_or_default(),
+            sealed: row.snapshots.unwrap_or_default(),
+            fitting: row.fitting.unwrap_or_default(),
         };
-        let mut streams: HashMap<StreamId, Loaded> = wanted.streams.iter().map(begun).collect();
+        let mut is_whole = true;
+        if !snapshots.streams.is_empty() {
+            // Without the shop's key nothing opens, and that is told by whatever needs it.
+            let key = unwrap_shop_key(ring, shop, row.shop_key.as_deref()).ok();
+            for (index, stream) in snapshots.streams.iter().enumerate() {
+                let id = ids[place(*stream)];
+                if useless.contains(id) {
+                    continue;
+                }
+                let loaded = streams.get_mut(id).expect("asked for above");
+                let sequence = snapshots.sequences[index];
+                match key.as_ref().map(|key| snapshots.restore(index, id, key, &mut *loaded.state)) {
+                    Some(Restored::Yes) => {
+                        (loaded.sequence, loaded.snapshot) = (sequence, sequence);
+                        continue;
+                    }
+                    Some(Restored::Unfit(why)) => {
+                        tracing::warn!(%shop, stream = %id, sequence, why, "a snapshot is ignored");
+                    }
+                    Some(Restored::OtherBuild) | None => {}
+                }
+                is_whole &= snapshots.state_versions[index] != loaded.state.version();
+                useless.insert(id.clone());
+            }
+        }
+        if !is_whole {
+            return Ok(None);
+        }
+
         let (event_types, versions) = (row.event_types.unwrap_or_default(), row.event_versions.unwrap_or_default());
         let (sequences, payloads) = (row.sequences.unwrap_or_default(), row.payloads.unwrap_or_default());
         for (index, stream) in row.streams.unwrap_or_default().into_iter().enumerate() {
-            let place = usize::try_from(stream - 1).expect("ordinality counts from 1");
-            let loaded = streams.get_mut(ids[place]).expect("asked for above");
+            let loaded = streams.get_mut(ids[place(stream)]).expect("asked for above");
+            debug_assert!(loaded.sequence < sequences[index], "a history comes in its order");
             loaded.state.apply_stored(&event_types[index], &versions[index], &payloads[index])?;
             loaded.sequence = sequences[index];
         }
-        Ok(Self { head, shop_key: row.shop_key, keys, streams, took_for_new: false })
+        Ok(Some(Self { head, shop_key: row.shop_key, keys, streams, took_for_new: false }))
+    }
+
+    /// The state of a stream that was wanted.
+    pub(crate) fn into_state(mut self, id: &StreamId) -> Option<Box<dyn AnyState>> {
+        self.streams.remove(id).map(|loaded| loaded.state)
+    }
+
+    /// Whether a history has become so long that its state is to be kept.
+    pub(crate) fn is_snapshot_due(&self) -> bool {
+        self.streams.values().any(Loaded::is_snapshot_due)
+    }
+
+    /// The states to be kept, of histories that were gone on with here.
+    fn snapshots_due(&self, shop: ShopId, ring: &MasterRing) -> Result<Due, StoreError> {
+        let mut due = Due::default();
+        if self.is_snapshot_due() {
+            let key = unwrap_shop_key(ring, shop, self.shop_key.as_deref())?;
+            for (id, loaded) in &self.streams {
+                if let Some(hash) = loaded.hash.filter(|_| loaded.is_snapshot_due()) {
+                    due.add(&key, shop, id, loaded.sequence, hash, &*loaded.state);
+                }
+            }
+        }
+        Ok(due)
     }
 
     /// Takes histories and subjects that are not known for new ones: the append will look whether they are.
     pub(crate) fn with_new(mut self, wanted: &Wanted) -> Self {
         for (id, new_state) in &wanted.streams {
             if !self.streams.contains_key(id) {
-                self.streams.insert(id.clone(), Loaded { state: new_state(), sequence: 0 });
+                self.streams.insert(id.clone(), Loaded::begin(*new_state));
                 self.took_for_new = true;
             }
         }
@@ -216,6 +325,7 @@ impl Basis {
                     metadata: &metadata,
                 };
                 self.head.hash = link.hash(&self.head.hash);
+                loaded.hash = Some(self.head.hash);
                 news.recorded_at.push(self.head.recorded_at);
                 news.aggregate_types.push(stream.aggregate_type.to_owned());
                 news.aggregate_ids.push(stream.aggregate_id.clone());

@@ -2,14 +2,11 @@
 
 use std::{any::Any, fmt};
 
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
-use domain::{Command, PersonalFields, command::Dispatch, personal::Visit};
+use cqrs_es::{DomainEvent, event_sink::EventSink};
+use domain::{Command, PersonalFields, Snapshot, command::Dispatch, personal::Visit};
 use futures::FutureExt;
 
-use crate::{
-    Metadata, StoreError,
-    read::{Decode, decode},
-};
+use crate::{Metadata, StoreError, read::decode, snapshot::state_version};
 
 /// Which history: the aggregate's type and its id within the shop.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,6 +49,11 @@ pub(crate) struct Decided {
 /// An aggregate while a batch is decided: loaded once, whatever the number of commands that name it.
 pub(crate) trait AnyState: Send {
     fn apply_stored(&mut self, event_type: &str, event_version: &str, payload: &str) -> Result<(), StoreError>;
+    /// Of the form of the state and of the fold that makes it.
+    fn version(&self) -> i64;
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error>;
+    /// Takes the place of the state what [`Self::to_json`] wrote.
+    fn restore(&mut self, json: &[u8]) -> Result<(), serde_json::Error>;
     fn as_any(&mut self) -> &mut dyn Any;
 }
 
@@ -69,9 +71,8 @@ impl Dispatch for Boxed {
 
     fn dispatch<A>(self, id: String, command: A::Command) -> Self::Output
     where
-        A: Aggregate<Services = ()> + 'static,
+        A: Snapshot<Services = ()> + 'static,
         A::Command: PersonalFields + Send + Sync + 'static,
-        A::Event: Decode,
         A::Error: Send + Sync + 'static,
     {
         let stream = StreamId { aggregate_type: A::TYPE, aggregate_id: id };
@@ -79,16 +80,30 @@ impl Dispatch for Boxed {
     }
 }
 
-struct Typed<A: Aggregate>(A::Command);
+struct Typed<A: Snapshot>(A::Command);
 struct State<A>(A);
 
-impl<A> AnyState for State<A>
-where
-    A: Aggregate<Services = ()> + 'static,
-    A::Event: Decode,
-{
+/// How to begin a history.
+pub(crate) fn new_state<A: Snapshot + 'static>() -> Box<dyn AnyState> {
+    Box::new(State(A::default()))
+}
+
+impl<A: Snapshot + 'static> AnyState for State<A> {
     fn apply_stored(&mut self, event_type: &str, event_version: &str, payload: &str) -> Result<(), StoreError> {
         self.0.apply(decode::<A::Event>(event_type, event_version, payload, 0)?);
+        Ok(())
+    }
+
+    fn version(&self) -> i64 {
+        state_version::<A>()
+    }
+
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&self.0)
+    }
+
+    fn restore(&mut self, json: &[u8]) -> Result<(), serde_json::Error> {
+        self.0 = serde_json::from_slice(json)?;
         Ok(())
     }
 
@@ -99,9 +114,8 @@ where
 
 impl<A> AnyCommand for Typed<A>
 where
-    A: Aggregate<Services = ()> + 'static,
+    A: Snapshot<Services = ()> + 'static,
     A::Command: PersonalFields + Send + Sync,
-    A::Event: Decode,
     A::Error: Send + Sync + 'static,
 {
     fn personal_fields(&mut self, visit: Visit<'_>) {
@@ -109,7 +123,7 @@ where
     }
 
     fn new_state(&self) -> fn() -> Box<dyn AnyState> {
-        || Box::new(State(A::default()))
+        new_state::<A>
     }
 
     fn decide(self: Box<Self>, state: &mut dyn AnyState) -> Result<Vec<Decided>, StoreError> {

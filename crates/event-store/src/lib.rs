@@ -3,7 +3,8 @@
 //! A [`Database`] opens transactions for one shop ([`ShopTx`]), in which row-level security applies. A batch of
 //! commands is one call, [`ShopTx::execute`]: lock the shop's head, load what the commands name, seal, decide, append
 //! in one statement, move the head. So order is total per shop, readers never meet a hole, and nobody loses a race.
-//! A single command in a transaction of its own, [`Database::execute`], does without the lock where it can.
+//! A single command in a transaction of its own, [`Database::execute`], does without the lock where it can. Of a long
+//! history only the part behind its newest snapshot is loaded.
 //!
 //! This crate alone writes events. It knows order, bytes and hashes, not what an order is.
 
@@ -17,6 +18,7 @@ mod read;
 mod recent;
 mod repository;
 mod shop;
+mod snapshot;
 mod tenancy;
 mod verify;
 

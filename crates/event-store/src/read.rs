@@ -2,12 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use cqrs_es::DomainEvent;
-use domain::ShopId;
+use domain::{ShopId, Snapshot};
 use futures::{Stream, TryStreamExt, stream};
 
 pub use domain::command::Stored as Decode;
 
-use crate::{Database, Link, ShopTx, StoreError};
+use crate::{
+    Database, Link, ShopTx, StoreError, StreamId,
+    append::{Basis, Lock, Wanted},
+    command::new_state,
+};
 
 /// An event as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,20 +134,17 @@ impl ShopTx {
         .await?)
     }
 
-    /// An aggregate as its history makes it; the default one if it has none.
+    /// An aggregate as its history makes it, of which only what its snapshot lacks is read; the default one if it has none.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], [`StoreError::Newer`], [`StoreError::Unreadable`].
-    pub async fn load<A>(&mut self, aggregate_id: &str) -> Result<A, StoreError>
-    where
-        A: cqrs_es::Aggregate,
-        A::Event: Decode,
-    {
-        let mut aggregate = A::default();
-        for event in self.histories(A::TYPE, &[aggregate_id.to_owned()], i64::MAX).await? {
-            aggregate.apply(event.decode()?);
-        }
-        Ok(aggregate)
+    /// [`StoreError::NoSuchShop`], [`StoreError::Unavailable`], [`StoreError::Newer`], [`StoreError::Unreadable`].
+    pub async fn load<A: Snapshot + 'static>(&mut self, aggregate_id: &str) -> Result<A, StoreError> {
+        let id = StreamId { aggregate_type: A::TYPE, aggregate_id: aggregate_id.to_owned() };
+        let wanted = Wanted::stream(id.clone(), new_state::<A>);
+        let (shop, ring) = (self.shop(), self.shared_ring());
+        let basis = Basis::load(&mut *self, shop, &ring, &wanted, Lock::Nothing).await?;
+        let mut state = basis.into_state(&id).expect("it was wanted");
+        Ok(std::mem::take(state.as_any().downcast_mut::<A>().expect("begun as one")))
     }
 
     /// The position and time of the newest event that is stored.

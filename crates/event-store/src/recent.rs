@@ -122,19 +122,19 @@ impl Database {
     }
 
     /// Without a lock. `None` leaves it to the log under its lock: somebody else wrote, what was taken for new is not, what
-    /// is known here may be why the command was refused or told nothing new, or the database could not be asked. An error
-    /// is an append of which nobody knows whether it took place.
+    /// is known here may be why the command was refused or told nothing new, a snapshot is to be written with it, or the
+    /// database could not be asked. An error is an append of which nobody knows whether it took place.
     async fn try_execute(&self, shop: ShopId, command: Envelope) -> Result<Option<Appended>, StoreError> {
         let mut commands = vec![command];
         let wanted = Wanted::by(&mut commands);
         let Some(mut connection) = self.recent().connection(self.pool()).await else { return Ok(None) };
         let known = match self.recent().take(shop) {
             Some(known) => Some(known.with_new(&wanted)),
-            None => Basis::load(&mut connection, shop, &wanted, Lock::Nothing).await.ok(),
+            None => Basis::load(&mut connection, shop, self.ring(), &wanted, Lock::Nothing).await.ok(),
         };
         let Some(mut basis) = known else { return Ok(None) };
         let Ok((appended, news)) = basis.decide(shop, self.ring(), &wanted, commands) else { return Ok(None) };
-        if news.is_empty() {
+        if news.is_empty() || basis.is_snapshot_due() {
             return Ok(None);
         }
         match news.append(&mut connection, shop).await {

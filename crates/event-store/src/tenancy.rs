@@ -168,6 +168,11 @@ impl ShopTx {
         &self.ring
     }
 
+    /// The same, for as long as the transaction is at work.
+    pub(crate) fn shared_ring(&self) -> Arc<MasterRing> {
+        Arc::clone(&self.ring)
+    }
+
     /// Makes it so.
     ///
     /// # Errors

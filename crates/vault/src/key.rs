@@ -71,7 +71,7 @@ fn decrypt(key: &[u8; 32], nonce: &[u8; NONCE_LENGTH], bound_to: &[u8], sealed: 
         .map_err(|_| VaultError::DoesNotOpen)
 }
 
-/// A shop's key: wraps its subjects' keys and seals the bodies of its webhooks.
+/// A shop's key: wraps its subjects' keys and seals the bodies of its webhooks and the states of its aggregates.
 #[derive(Clone)]
 pub struct ShopKey {
     shop: ShopId,
@@ -128,6 +128,11 @@ impl ShopKey {
     #[must_use]
     pub fn body(&self, inbox_id: Uuid) -> BodyKey {
         BodyKey(Secret(self.secret.derive(3, &[self.shop.0.as_bytes(), inbox_id.as_bytes()])))
+    }
+
+    /// The key of the shop's snapshots.
+    pub(crate) fn snapshots(&self) -> Secret {
+        Secret(self.secret.derive(4, &[self.shop.0.as_bytes()]))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! master ring (configuration) ─wraps─► shop key ─wraps─► subject key ─seals─► one personal value
-//!                                          └─seals─► webhook bodies
+//!                                          └─seals─► webhook bodies, snapshots
 //! ```
 //!
 //! AES-256-GCM throughout; the associated data binds a ciphertext to its shop, subject and field, so that it opens
@@ -11,10 +11,12 @@
 mod key;
 mod ring;
 mod sealer;
+mod snapshot;
 
 pub use key::{BodyKey, ShopKey, SubjectKey};
 pub use ring::MasterRing;
 pub use sealer::{Sealer, SubjectState};
+pub use snapshot::SnapshotOf;
 
 /// Why a key or a sealed value could not be used. No variant shows a byte of either.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
