@@ -69,10 +69,13 @@ fn routes() -> OpenApiRouter<App> {
 
 /// The whole surface.
 pub fn router(app: App) -> Router {
+    surface().with_state(app)
+}
+
+fn surface() -> Router<App> {
     Router::from(routes())
         .fallback(async || ApiError::NotFound("no such route"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(request_log::observe))
-        .with_state(app)
 }

@@ -3,7 +3,7 @@
 //! A handler's `#[utoipa::path]` names its own parameters and answers. [`complete`] adds those that no handler gives by itself:
 //! of the token, of time that ran out, of a fault.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::sync::LazyLock;
 
 use read_models::metrics::METRICS;
 use utoipa::{
@@ -67,7 +67,7 @@ pub struct Money {
     currency: String,
 }
 
-/// A figure's value; where it is `null` it is unknown, which is never 0.
+/// A figure's value.
 #[derive(ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "`read_models::metrics::Value` is what is written")]
@@ -78,6 +78,8 @@ pub enum Figure {
     Count(i64),
     /// Of a ratio.
     Ratio(Ratio),
+    /// Of what is unknown: never 0.
+    Unknown,
 }
 
 /// A decimal string.
@@ -85,9 +87,6 @@ pub enum Figure {
 #[schema(value_type = String, pattern = r"^-?[0-9]+\.[0-9]{2}$", examples("1.43"))]
 #[expect(dead_code, reason = "`read_models::metrics::Value` is what is written")]
 pub struct Ratio(String);
-
-/// Figures by name.
-pub type Figures = BTreeMap<String, Option<Figure>>;
 
 /// The name of a figure.
 pub struct MetricName;
@@ -219,5 +218,19 @@ mod tests {
             "the surface is not the one of docs/openapi.json. If that is meant, run\n\
              WRITE_OPENAPI=1 cargo test -p ecomdash-api openapi\nand commit the file"
         );
+    }
+
+    #[test]
+    fn every_route_is_in_the_document_and_the_other_way_round() {
+        // The router names its routes to nobody but a programmer who looks at it.
+        let shown = format!("{:?}", crate::surface());
+        let shown = shown.split_once("fallback_router").expect("after the routes that were added").0;
+        let routes = shown.split("RouteId(").skip(1).filter_map(|part| part.split_once("): \"")?.1.split('"').next());
+        let mut routed: Vec<&str> = routes.collect();
+        let document: serde_json::Value = serde_json::from_str(document()).unwrap();
+        let mut documented: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        routed.sort_unstable();
+        documented.sort_unstable();
+        assert_eq!(routed, documented, "{shown}");
     }
 }

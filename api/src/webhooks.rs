@@ -33,19 +33,19 @@ const MAX_HEADER_CHARS: usize = 255;
 #[expect(dead_code, reason = "`accept` reads them, and takes what is odd as missing")]
 struct DeliveryHeaders {
     /// `orders/create`. It goes before the path.
-    #[param(rename = "X-Shopify-Topic")]
+    #[param(rename = "X-Shopify-Topic", nullable = false)]
     topic: Option<String>,
     /// The shop's permanent domain.
-    #[param(rename = "X-Shopify-Shop-Domain", example = "example.myshopify.com")]
+    #[param(rename = "X-Shopify-Shop-Domain", nullable = false, example = "example.myshopify.com")]
     domain: Option<String>,
     /// By which a repetition is known.
-    #[param(rename = "X-Shopify-Webhook-Id")]
+    #[param(rename = "X-Shopify-Webhook-Id", nullable = false)]
     webhook_id: Option<String>,
     /// By which deliveries about one event are known.
-    #[param(rename = "X-Shopify-Event-Id")]
+    #[param(rename = "X-Shopify-Event-Id", nullable = false)]
     event_id: Option<String>,
     /// An instant.
-    #[param(rename = "X-Shopify-Triggered-At")]
+    #[param(rename = "X-Shopify-Triggered-At", nullable = false)]
     triggered_at: Option<String>,
 }
 
@@ -53,7 +53,7 @@ struct DeliveryHeaders {
 #[utoipa::path(
     post, path = "/webhooks", tag = "webhooks",
     params(DeliveryHeaders),
-    request_body(content = serde_json::Value, description = "As signed: any bytes, at most 5 MiB; JSON, if it is to be read",
+    request_body(content = Option<serde_json::Value>, description = "As signed: any bytes, at most 5 MiB; JSON, if it is to be read",
         content_type = "application/json"),
     responses(
         (status = 200, description = "It is durable: stored now, or before"),
@@ -71,7 +71,7 @@ pub async fn receive(State(app): State<App>, headers: HeaderMap, body: Body) -> 
 #[utoipa::path(
     post, path = "/webhooks/{topic}", tag = "webhooks",
     params(("topic" = String, Path, description = "Stands in where no header names the topic"), DeliveryHeaders),
-    request_body(content = serde_json::Value, description = "As signed: any bytes, at most 5 MiB; JSON, if it is to be read",
+    request_body(content = Option<serde_json::Value>, description = "As signed: any bytes, at most 5 MiB; JSON, if it is to be read",
         content_type = "application/json"),
     responses(
         (status = 200, description = "It is durable: stored now, or before"),

@@ -64,7 +64,7 @@ struct Point {
     start: String,
     #[schema(examples("2026-11-30", "2026-11-01T09:00:00Z"))]
     end: String,
-    #[schema(required, value_type = Option<openapi::Figure>)]
+    #[schema(value_type = openapi::Figure)]
     value: Value,
 }
 

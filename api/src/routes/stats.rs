@@ -18,7 +18,7 @@ use crate::{
     ApiError, App,
     auth::CurrentShop,
     figures::{AsOf, Figures},
-    openapi,
+    openapi::Figure,
     period::{Period, PeriodQuery},
 };
 
@@ -28,7 +28,7 @@ pub struct Stats {
     /// Its permanent domain.
     shop: String,
     period: Days,
-    #[schema(value_type = openapi::Figures)]
+    #[schema(value_type = BTreeMap<String, Figure>)]
     metrics: BTreeMap<&'static str, Value>,
     comparison: Comparison,
     #[serde(flatten)]
@@ -51,7 +51,7 @@ struct Days {
 #[derive(Debug, Serialize, ToSchema)]
 struct Comparison {
     period: Days,
-    #[schema(value_type = openapi::Figures)]
+    #[schema(value_type = BTreeMap<String, Figure>)]
     metrics: BTreeMap<&'static str, Value>,
     /// In percent of the earlier figure, one digit; `null` where there is nothing to compare with.
     #[schema(value_type = BTreeMap<String, Option<String>>)]
