@@ -205,21 +205,6 @@ fn complete_response(status: &str, response: &mut Response) {
 mod tests {
     use super::*;
 
-    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
-
-    #[test]
-    fn the_document_is_the_committed_one() {
-        if std::env::var_os("WRITE_OPENAPI").is_some() {
-            std::fs::write(FILE, document()).unwrap();
-        }
-        let committed = std::fs::read_to_string(FILE).unwrap();
-        assert!(
-            committed == document(),
-            "the surface is not the one of docs/openapi.json. If that is meant, run\n\
-             WRITE_OPENAPI=1 cargo test -p ecomdash-api openapi\nand commit the file"
-        );
-    }
-
     #[test]
     fn every_route_is_in_the_document_and_the_other_way_round() {
         // The router names its routes to nobody but a programmer who looks at it.

@@ -52,17 +52,19 @@ def map_case(context, case):
         return case
     query, path = case.query or {}, case.path_parameters or {}
     days = [name for name in ("from", "to") if name in query]
-    for name, day in zip(days, sorted(query[name] for name in days)):
-        # Of the years that are kept, near to each other: hours are answered of two months.
-        query[name] = f"2026-{11 if day[8:] < '16' else 12}{day[7:]}"
-    if len(days) == 2 and query["from"] > query["to"]:
-        query["from"], query["to"] = query["to"], query["from"]
+    # Of one year that is kept, and near to each other: hours are answered of two months.
+    year = 1970 + int(query[days[0]][:4]) % 8000 if days else None
+    near = sorted(f"{year}-{11 if query[name][8:] < '16' else 12}{query[name][7:]}" for name in days)
+    query.update(zip(days, near))
     if "cursor" in query:
         query["cursor"] = CURSOR
     if "X-Shopify-Topic" in (case.headers or {}):
         # Else nearly none would be of a shop that is there, and of a topic that is read.
         case.headers["X-Shopify-Topic"] = TOPICS[len(case.headers["X-Shopify-Topic"]) % len(TOPICS)]
         case.headers["X-Shopify-Shop-Domain"] = DOMAIN
+    if "topic" in path and len(path["topic"]) % 3 == 0:
+        # It draws none for a path; the database takes none.
+        path["topic"] += "\0"
     if "domain" in path and len(path["domain"]) % 2:
         path["domain"] = DOMAIN
     if "file" in path and len(path["file"]) % 2:
