@@ -108,6 +108,7 @@ need_schemathesis() {
   if ! python3 -c 'import ensurepip, venv' 2>/dev/null && has apt-get; then
     [ "$(id -u)" = 0 ] || sudo="sudo -n"
     say "installing: python3-venv"
+    $sudo apt-get -qq update </dev/null >&2 || true
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install python3-venv </dev/null >&2 || return
   fi
   rm -rf "$ECOMDASH_SCHEMATHESIS"

@@ -133,11 +133,8 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
         components.responses.insert(name.to_owned(), response.into());
     }
     for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete] {
-            if let Some(operation) = operation {
-                complete_operation(operation);
-            }
-        }
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        operations.into_iter().flatten().for_each(complete_operation);
     }
 }
 
