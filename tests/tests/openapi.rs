@@ -244,7 +244,7 @@ async fn fuzz(program: &PathBuf, world: &World, role: Role, seed: u64) -> Vec<(S
         .args(["run", "openapi.json", "--url", &world.server.url, "--checks", "all"])
         .args(["--seed", &seed.to_string(), "--max-examples", &EXAMPLES.to_string()])
         .args(["--continue-on-failure", "--no-color"])
-        .args(["--generation-database", "none", "--request-timeout", "20"])
+        .args(["--generation-database", "none", "--request-timeout", "20", "--suppress-health-check", "all"])
         .args(["-H", &format!("Authorization: Bearer {}", token(world, role).await)])
         .current_dir(&folder)
         .env("SCHEMATHESIS_HOOKS", concat!(env!("CARGO_MANIFEST_DIR"), "/schemathesis/hooks.py"))
