@@ -99,3 +99,20 @@ need_tools() {
 need_nextest() {
   has cargo-nextest || cargo install --locked cargo-nextest --version 0.9.143 >&2
 }
+
+# The fuzzer of the surface, beside what is built. False if it cannot be had: its test says then that it looked at nothing.
+export ECOMDASH_SCHEMATHESIS=${CARGO_TARGET_DIR:-$root/target}/schemathesis
+need_schemathesis() {
+  local sudo="" list=$root/tests/schemathesis/requirements.txt
+  ! cmp -s "$list" "$ECOMDASH_SCHEMATHESIS/installed" || return 0
+  if ! python3 -c 'import ensurepip, venv' 2>/dev/null && has apt-get; then
+    [ "$(id -u)" = 0 ] || sudo="sudo -n"
+    say "installing: python3-venv"
+    $sudo apt-get -qq update </dev/null >&2 || true
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install python3-venv </dev/null >&2 || return
+  fi
+  rm -rf "$ECOMDASH_SCHEMATHESIS"
+  python3 -m venv "$ECOMDASH_SCHEMATHESIS" >&2 || return
+  "$ECOMDASH_SCHEMATHESIS/bin/pip" install -q --disable-pip-version-check -r "$list" >&2 || return
+  cp "$list" "$ECOMDASH_SCHEMATHESIS/installed"
+}

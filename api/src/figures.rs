@@ -5,6 +5,7 @@ use domain::{Currency, Zone, shop::Shop};
 use event_store::ShopTx;
 use read_models::daily_sales::{self, DailySales};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{ApiError, App, auth::CurrentShop, period::Period};
 
@@ -25,13 +26,16 @@ pub struct Figures {
 }
 
 /// Of when an answer is.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AsOf {
     /// The last position of the log that is in it.
+    #[schema(minimum = 0)]
     pub as_of_position: i64,
     /// When that event was recorded; `null` before the first.
+    #[schema(required)]
     pub as_of: Option<DateTime<Utc>>,
     /// Accepted webhooks and events that are not in it yet. 0: all that was acknowledged is.
+    #[schema(minimum = 0)]
     pub lag: i64,
 }
 

@@ -1,10 +1,11 @@
 //! The HTTP surface: webhooks in, figures out. It translates and holds no rules.
 //!
-//! To add an endpoint: a file in `routes/`, and a line in [`router`].
+//! To add an endpoint: a file in `routes/`, and a line in [`routes`]. What its `#[utoipa::path]` says goes into the document.
 
 mod auth;
 mod error;
 mod figures;
+mod openapi;
 mod period;
 mod request_log;
 mod routes;
@@ -14,20 +15,18 @@ mod webhooks;
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    middleware,
-    routing::{get, post},
-};
+use axum::{Router, extract::DefaultBodyLimit, middleware};
 use chrono::{DateTime, Utc};
 use event_store::Database;
 use ingest::Receiver;
 use secrecy::SecretString;
 use tokio::sync::Notify;
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use auth::Role;
 pub use error::ApiError;
+pub use openapi::document;
 pub use server::{ServerOptions, serve};
 pub use tokens::{IssuedToken, TokenInfo, issue, list, revoke};
 
@@ -51,20 +50,32 @@ pub struct App {
     pub environment: Arc<str>,
 }
 
-/// Every route.
+/// Every route, with what the document says of it.
+fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::Surroundings::openapi())
+        .routes(routes!(routes::stats::stats))
+        .routes(routes!(routes::series::series))
+        .routes(routes!(routes::orders::orders))
+        .routes(routes!(routes::shops::shop))
+        .routes(routes!(webhooks::receive))
+        .routes(routes!(webhooks::receive_topic))
+        .routes(routes!(routes::health::live))
+        .routes(routes!(routes::health::ready))
+        .routes(routes!(routes::docs::document))
+        .routes(routes!(routes::docs::page))
+        .routes(routes!(routes::docs::page_in_folder))
+        .routes(routes!(routes::docs::file))
+}
+
+/// The whole surface.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .route("/health", get(routes::health::live))
-        .route("/health/ready", get(routes::health::ready))
-        .route("/api/dashboard/stats", get(routes::stats::stats))
-        .route("/api/dashboard/series", get(routes::series::series))
-        .route("/api/orders", get(routes::orders::orders))
-        .route("/api/shops/{domain}", get(routes::shops::shop))
-        .route("/webhooks", post(webhooks::receive))
-        .route("/webhooks/{topic}", post(webhooks::receive_topic))
+    surface().with_state(app)
+}
+
+fn surface() -> Router<App> {
+    Router::from(routes())
         .fallback(async || ApiError::NotFound("no such route"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(request_log::observe))
-        .with_state(app)
 }

@@ -2,6 +2,7 @@
 
 use chrono::{Days, NaiveDate};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::ApiError;
 
@@ -9,9 +10,14 @@ use crate::ApiError;
 const MAX_DAYS: i64 = 366 * 100;
 
 /// `from` and `to`, both included; today where they are left out.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct PeriodQuery {
+    /// The first day, of the shop's own days, from 1970 on; without it `to`, or today.
+    #[param(format = Date, example = "2026-11-01")]
     from: Option<String>,
+    /// The last day, included, not before `from` and at most a hundred years after it; without it today.
+    #[param(format = Date, example = "2026-11-30")]
     to: Option<String>,
 }
 

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use axum::{
     body::Body,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, StatusCode},
 };
 use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Datelike, Utc};
 use http_body_util::BodyExt;
 use ingest::Delivery;
 use secrecy::ExposeSecret;
 use shopify::{ShopDomain, signature};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use utoipa::IntoParams;
 
 use crate::{ApiError, App};
 
@@ -25,17 +27,69 @@ static BUDGET: Semaphore = Semaphore::const_new(256 * 1024 * 1024);
 /// A header that is longer says nothing that is kept.
 const MAX_HEADER_CHARS: usize = 255;
 
+/// What Shopify sends beside a body. None of it is signed, and a delivery is kept without any of it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "`accept` reads them, and takes what is odd as missing")]
+struct DeliveryHeaders {
+    /// `orders/create`. It goes before the path.
+    #[param(rename = "X-Shopify-Topic", nullable = false)]
+    topic: Option<String>,
+    /// The shop's permanent domain.
+    #[param(rename = "X-Shopify-Shop-Domain", nullable = false, example = "example.myshopify.com")]
+    domain: Option<String>,
+    /// By which a repetition is known.
+    #[param(rename = "X-Shopify-Webhook-Id", nullable = false)]
+    webhook_id: Option<String>,
+    /// By which deliveries about one event are known.
+    #[param(rename = "X-Shopify-Event-Id", nullable = false)]
+    event_id: Option<String>,
+    /// An instant.
+    #[param(rename = "X-Shopify-Triggered-At", nullable = false)]
+    triggered_at: Option<String>,
+}
+
+/// Takes a delivery.
+#[utoipa::path(
+    post, path = "/webhooks", tag = "webhooks",
+    params(DeliveryHeaders),
+    request_body(content = Option<serde_json::Value>, description = "As signed: any bytes, at most 5 MiB; JSON, if it is to be read",
+        content_type = "application/json"),
+    responses(
+        (status = 200, description = "It is durable: stored now, or before"),
+        (status = 400, description = "The body broke off"),
+        (status = 401, description = "The signature is missing, wrong, or there twice"),
+        (status = 413, description = "The body is too long"),
+    ),
+    security(("signature" = [])),
+)]
 pub async fn receive(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<StatusCode, ApiError> {
     accept(&app, None, &headers, body).await
 }
 
+/// Takes a delivery of a topic: `orders_create` is `orders/create`.
+#[utoipa::path(
+    post, path = "/webhooks/{topic}", tag = "webhooks",
+    params(("topic" = String, Path, description = "Stands in where no header names the topic"), DeliveryHeaders),
+    request_body(content = Option<serde_json::Value>, description = "As signed: any bytes, at most 5 MiB; JSON, if it is to be read",
+        content_type = "application/json"),
+    responses(
+        (status = 200, description = "It is durable: stored now, or before"),
+        (status = 400, description = "The body broke off"),
+        (status = 401, description = "The signature is missing, wrong, or there twice"),
+        (status = 413, description = "The body is too long"),
+    ),
+    security(("signature" = [])),
+)]
 pub async fn receive_topic(
     State(app): State<App>,
-    Path(topic): Path<String>,
+    topic: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
-    accept(&app, Some(&topic), &headers, body).await
+    // A path that is no text names no topic.
+    let topic = topic.ok().map(|Path(topic)| topic);
+    accept(&app, topic.as_deref(), &headers, body).await
 }
 
 async fn accept(app: &App, path: Option<&str>, headers: &HeaderMap, body: Body) -> Result<StatusCode, ApiError> {
@@ -50,7 +104,7 @@ async fn accept(app: &App, path: Option<&str>, headers: &HeaderMap, body: Body) 
         domain: domain.as_ref(),
         topic: &topic,
         webhook_id: text("x-shopify-webhook-id"),
-        triggered_at: text("x-shopify-triggered-at").and_then(|at| at.parse().ok()),
+        triggered_at: text("x-shopify-triggered-at").and_then(read_instant),
         event_id: text("x-shopify-event-id"),
         note: note.as_deref(),
         body: &body,
@@ -101,18 +155,27 @@ async fn read(mut body: Body) -> Result<(Bytes, SemaphorePermit<'static>), ApiEr
     Ok((bytes.freeze(), budget))
 }
 
+/// The database's calendar ends before ours does.
+fn read_instant(text: &str) -> Option<DateTime<Utc>> {
+    text.parse().ok().filter(|at: &DateTime<Utc>| (1..=9999).contains(&at.year()))
+}
+
 /// The header decides; the path only where there is none. A mismatch is noted.
 fn topic_of(header: Option<&str>, path: Option<&str>) -> (String, Option<String>) {
     let spelled = |topic: &str| topic.replace(['/', '.'], "_");
     match (header, path) {
         (Some(header), Some(path)) if spelled(header) != path => {
-            let path: String = path.chars().filter(|c| !c.is_control()).take(100).collect();
-            (header.to_owned(), Some(format!("the path says {path}")))
+            (header.to_owned(), Some(format!("the path says {}", legible(path))))
         }
         (Some(header), _) => (header.to_owned(), None),
-        (None, Some(path)) => (from_path(path), Some("no topic header: the topic is the path's".to_owned())),
+        (None, Some(path)) => (from_path(&legible(path)), Some("no topic header: the topic is the path's".to_owned())),
         (None, None) => (String::new(), Some("no topic header".to_owned())),
     }
+}
+
+/// What a path says as it can be kept: the database takes no NUL.
+fn legible(path: &str) -> String {
+    path.chars().filter(|c| !c.is_control()).take(100).collect()
 }
 
 /// `orders_partially_fulfilled` is `orders/partially_fulfilled`; where an underscore is in the resource's own name, too,
@@ -166,6 +229,7 @@ mod tests {
             ("inventory_levels_update", "inventory_levels/update"),
             ("customer_redact", "customers/redact"),
             ("x", "x"),
+            ("orders_\0create", "orders/create"),
         ] {
             assert_eq!(topic_of(None, Some(path)).0, topic);
         }

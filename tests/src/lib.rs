@@ -10,6 +10,7 @@ pub mod documents;
 mod process;
 pub mod random;
 mod shop;
+pub mod surface;
 
 pub use database::{Cluster, Login, TestDatabase};
 pub use process::{Ecomdash, bare_command, binary, command_on, free_folder, run};

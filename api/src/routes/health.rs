@@ -4,23 +4,50 @@ use std::time::Duration;
 
 use axum::{Json, extract::State};
 use event_store::schema_is_current;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{ApiError, App};
 
-/// `GET /health`: no I/O, so that a database's hiccup does not restart the fleet.
-pub async fn live(State(app): State<App>) -> Json<Value> {
-    Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "environment": &*app.environment }))
+/// The process lives.
+#[derive(Serialize, ToSchema)]
+pub struct Live {
+    #[schema(pattern = "^ok$")]
+    status: &'static str,
+    /// Of the build.
+    version: &'static str,
+    /// `development`, `production` …
+    environment: String,
 }
 
-/// `GET /health/ready`: the database answers and has this build's schema; otherwise 503.
-pub async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiError> {
+/// It can serve.
+#[derive(Serialize, ToSchema)]
+pub struct Ready {
+    #[schema(pattern = "^ready$")]
+    status: &'static str,
+}
+
+/// The process lives: no I/O, so that a database's hiccup does not restart the fleet.
+#[utoipa::path(
+    get, path = "/health", tag = "service",
+    responses((status = 200, description = "It lives", body = Live)),
+)]
+pub async fn live(State(app): State<App>) -> Json<Live> {
+    Json(Live { status: "ok", version: env!("CARGO_PKG_VERSION"), environment: app.environment.to_string() })
+}
+
+/// The database answers and has this build's schema; otherwise 503.
+#[utoipa::path(
+    get, path = "/health/ready", tag = "service",
+    responses((status = 200, description = "It can serve", body = Ready)),
+)]
+pub async fn ready(State(app): State<App>) -> Result<Json<Ready>, ApiError> {
     let check = async {
         let mut connection = app.database.pool().acquire().await?;
         schema_is_current(&mut connection).await
     };
     match tokio::time::timeout(Duration::from_secs(3), check).await {
-        Ok(Ok(true)) => Ok(Json(json!({ "status": "ready" }))),
+        Ok(Ok(true)) => Ok(Json(Ready { status: "ready" })),
         Ok(Ok(false)) => {
             Err(ApiError::Unavailable(Some("the schema is behind this build: run `ecomdash migrate`".into())))
         }

@@ -1,5 +1,6 @@
 //! One file for every endpoint.
 
+pub mod docs;
 pub mod health;
 pub mod orders;
 pub mod series;

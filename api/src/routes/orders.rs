@@ -9,48 +9,80 @@ use chrono::{DateTime, Datelike, Utc};
 use domain::{Money, ids::OrderId};
 use read_models::orders::{self, Cursor, OrderRow};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     ApiError, App,
     auth::CurrentShop,
     figures::{AsOf, Figures},
+    openapi,
 };
 
 const DEFAULT_LIMIT: i64 = 50;
 const MAX_LIMIT: i64 = 250;
 
 /// Which page.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct PageQuery {
+    /// At most so many; 50 where it is left out.
+    #[param(minimum = 1, maximum = 250)]
     limit: Option<i64>,
+    /// `next_cursor` of the page before; the first page where it is left out.
     cursor: Option<String>,
 }
 
 /// The answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Orders {
     items: Vec<Item>,
+    /// Of the next page; `null` on the last one.
+    #[schema(required)]
     next_cursor: Option<String>,
     #[serde(flatten)]
     as_of: AsOf,
 }
 
-#[derive(Debug, Serialize)]
+/// An order.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Order)]
 struct Item {
+    /// Shopify's.
     id: String,
+    #[schema(required)]
     name: Option<String>,
     placed_at: DateTime<Utc>,
+    #[schema(value_type = openapi::Money)]
     total_price: Money,
+    #[schema(value_type = openapi::Money)]
     net_sales: Money,
+    #[schema(required)]
     financial_status: Option<String>,
+    #[schema(required)]
     fulfillment_status: Option<String>,
+    #[schema(required)]
     cancelled_at: Option<DateTime<Utc>>,
     test: bool,
+    /// Shopify's.
+    #[schema(required)]
     customer_id: Option<String>,
+    #[schema(required)]
     country: Option<String>,
+    #[schema(required)]
     source_name: Option<String>,
 }
 
+/// Orders, newest first.
+#[utoipa::path(
+    get, path = "/api/orders", tag = "figures",
+    params(PageQuery),
+    responses(
+        (status = 200, description = "A page", body = Orders),
+        (status = 400, description = "No such limit or cursor"),
+        (status = 404, description = "The token's shop is not there"),
+    ),
+    security(("bearer" = ["merchant"]), ("bearer" = ["auditor"])),
+)]
 pub async fn orders(
     shop: CurrentShop,
     State(app): State<App>,

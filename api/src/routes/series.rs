@@ -10,11 +10,13 @@ use read_models::{
     metrics::{Metric, Value},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     ApiError, App,
     auth::CurrentShop,
     figures::{AsOf, Figures},
+    openapi,
     period::{Period, PeriodQuery},
 };
 
@@ -22,17 +24,33 @@ const MAX_POINTS: usize = 2000;
 const MAX_HOURLY_DAYS: i64 = 62;
 
 /// What is asked for beside the period.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct SeriesQuery {
+    /// A figure that stats answers.
+    #[param(required = true, value_type = openapi::MetricName)]
     metric: Option<String>,
-    granularity: Option<String>,
+    /// How long the parts are; `day` where it is left out. Hours of at most 62 days, and at most 2000 points.
+    granularity: Option<Granularity>,
+}
+
+/// How long the parts of a period are.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Granularity {
+    Hour,
+    Day,
+    Week,
+    Month,
 }
 
 /// The answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Series {
+    #[schema(value_type = openapi::MetricName)]
     metric: &'static str,
-    granularity: &'static str,
+    granularity: Granularity,
+    /// IANA.
     timezone: &'static str,
     points: Vec<Point>,
     #[serde(flatten)]
@@ -40,15 +58,29 @@ pub struct Series {
 }
 
 /// A part of the period: dates, both included, or instants, the end excluded.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Point {
+    #[schema(examples("2026-11-01", "2026-11-01T08:00:00Z"))]
     start: String,
+    #[schema(examples("2026-11-30", "2026-11-01T09:00:00Z"))]
     end: String,
+    #[schema(value_type = openapi::Figure)]
     value: Value,
 }
 
 type Part = (NaiveDate, NaiveDate);
 
+/// One figure over time: a point for every part of the period.
+#[utoipa::path(
+    get, path = "/api/dashboard/series", tag = "figures",
+    params(SeriesQuery, PeriodQuery),
+    responses(
+        (status = 200, description = "The points", body = Series),
+        (status = 400, description = "No such figure, granularity or period, or too many points"),
+        (status = 404, description = "The token's shop is not there"),
+    ),
+    security(("bearer" = ["merchant"]), ("bearer" = ["auditor"])),
+)]
 pub async fn series(
     shop: CurrentShop,
     State(app): State<App>,
@@ -61,14 +93,12 @@ pub async fn series(
         .ok_or_else(|| ApiError::BadRequest("`metric` is none of the figures that stats answers".into()))?;
     let mut figures = Figures::open(&app, shop, "sales").await?;
     let period = period.resolve(figures.today())?;
-    let (granularity, points) = match query.granularity.as_deref() {
-        None | Some("day") => ("day", by_days(&mut figures, metric, period, |day| (day, day)).await?),
-        Some("week") => ("week", by_days(&mut figures, metric, period, week_of).await?),
-        Some("month") => ("month", by_days(&mut figures, metric, period, month_of).await?),
-        Some("hour") => ("hour", by_hours(&mut figures, metric, period).await?),
-        Some(_) => {
-            return Err(ApiError::BadRequest("`granularity` is none of hour, day, week, month".into()));
-        }
+    let granularity = query.granularity.unwrap_or(Granularity::Day);
+    let points = match granularity {
+        Granularity::Day => by_days(&mut figures, metric, period, |day| (day, day)).await?,
+        Granularity::Week => by_days(&mut figures, metric, period, week_of).await?,
+        Granularity::Month => by_days(&mut figures, metric, period, month_of).await?,
+        Granularity::Hour => by_hours(&mut figures, metric, period).await?,
     };
     let timezone = figures.timezone.name();
     Ok(Json(Series { metric: metric.name, granularity, timezone, points, as_of: figures.as_of }))

@@ -12,19 +12,23 @@ use read_models::{
     metrics::{METRICS, Value, definitions_version},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     ApiError, App,
     auth::CurrentShop,
     figures::{AsOf, Figures},
+    openapi::Figure,
     period::{Period, PeriodQuery},
 };
 
 /// The answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Stats {
+    /// Its permanent domain.
     shop: String,
     period: Days,
+    #[schema(value_type = BTreeMap<String, Figure>)]
     metrics: BTreeMap<&'static str, Value>,
     comparison: Comparison,
     #[serde(flatten)]
@@ -32,29 +36,48 @@ pub struct Stats {
     definitions: Definitions,
 }
 
-#[derive(Debug, Serialize)]
+/// Days, both included.
+#[derive(Debug, Serialize, ToSchema)]
 struct Days {
     from: NaiveDate,
     to: NaiveDate,
+    /// IANA.
     timezone: &'static str,
     /// The period is still running.
     partial: bool,
 }
 
-#[derive(Debug, Serialize)]
+/// The period before.
+#[derive(Debug, Serialize, ToSchema)]
 struct Comparison {
     period: Days,
+    #[schema(value_type = BTreeMap<String, Figure>)]
     metrics: BTreeMap<&'static str, Value>,
     /// In percent of the earlier figure, one digit; `null` where there is nothing to compare with.
+    #[schema(value_type = BTreeMap<String, Option<String>>)]
     change: BTreeMap<&'static str, Option<String>>,
 }
 
-#[derive(Debug, Serialize)]
+/// What the figures mean.
+#[derive(Debug, Serialize, ToSchema)]
 struct Definitions {
+    /// Another number: some figure means something else.
     version: u32,
+    #[schema(value_type = BTreeMap<String, String>)]
     formulas: BTreeMap<&'static str, &'static str>,
 }
 
+/// Every figure of a period, of the one before it, and the change.
+#[utoipa::path(
+    get, path = "/api/dashboard/stats", tag = "figures",
+    params(PeriodQuery),
+    responses(
+        (status = 200, description = "The figures", body = Stats),
+        (status = 400, description = "No such period"),
+        (status = 404, description = "The token's shop is not there"),
+    ),
+    security(("bearer" = ["merchant"]), ("bearer" = ["auditor"])),
+)]
 pub async fn stats(
     shop: CurrentShop,
     State(app): State<App>,

@@ -1,0 +1,72 @@
+"""What schemathesis cannot know of the surface: how deliveries are signed, whose shop it is, and rules between parameters.
+
+Read by `tests/openapi.rs`, which sets the environment.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+
+import requests
+import schemathesis
+
+SECRET = os.environ["FUZZ_SECRET"].encode()
+DOMAIN = os.environ["FUZZ_DOMAIN"]
+CURSOR = os.environ["FUZZ_CURSOR"]
+RECORD = os.environ["FUZZ_RECORD"]
+FILE = "swagger-ui.css"
+TOPICS = ["orders/create", "orders/updated", "refunds/create", "orders/edited", "shop/update", "customers/redact"]
+
+
+class Signature(requests.auth.AuthBase):
+    """Signs the bytes as they are sent."""
+
+    def __call__(self, request):
+        body = request.body or b""
+        body = body.encode() if isinstance(body, str) else body
+        digest = hmac.new(SECRET, body, hashlib.sha256).digest()
+        request.headers["X-Shopify-Hmac-Sha256"] = base64.b64encode(digest).decode()
+        return request
+
+
+schemathesis.auth.set_from_requests(Signature()).apply_to(path_regex="^/webhooks")
+
+
+def is_valid(case):
+    """Whether the data is meant to be accepted."""
+    return case.meta is not None and case.meta.generation.mode.is_positive
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    """Which operation was answered how."""
+    with open(RECORD, "a") as record:
+        print(case.method.upper(), case.operation.path, response.status_code, file=record)
+
+
+@schemathesis.hook
+def map_case(context, case):
+    """Valid data keeps the rules that a schema cannot say: days are in order, cursors were answered, names exist."""
+    if not is_valid(case):
+        return case
+    query, path = case.query or {}, case.path_parameters or {}
+    days = [name for name in ("from", "to") if name in query]
+    # Of one year that is kept, and near to each other: hours are answered of two months.
+    year = 1970 + int(query[days[0]][:4]) % 8000 if days else None
+    near = sorted(f"{year}-{11 if query[name][8:] < '16' else 12}{query[name][7:]}" for name in days)
+    query.update(zip(days, near))
+    if "cursor" in query:
+        query["cursor"] = CURSOR
+    if "X-Shopify-Topic" in (case.headers or {}):
+        # Else nearly none would be of a shop that is there, and of a topic that is read.
+        case.headers["X-Shopify-Topic"] = TOPICS[len(case.headers["X-Shopify-Topic"]) % len(TOPICS)]
+        case.headers["X-Shopify-Shop-Domain"] = DOMAIN
+    if "topic" in path and len(path["topic"]) % 3 == 0:
+        # It draws none for a path; the database takes none.
+        path["topic"] += "\0"
+    if "domain" in path and len(path["domain"]) % 2:
+        path["domain"] = DOMAIN
+    if "file" in path and len(path["file"]) % 2:
+        path["file"] = FILE
+    return case
