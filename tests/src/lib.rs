@@ -8,6 +8,7 @@ pub mod catalogue;
 mod database;
 mod process;
 pub mod random;
+pub mod raw_http;
 mod shop;
 
 pub use database::{Cluster, Login, TestDatabase};
