@@ -1,8 +1,9 @@
 //! Which connections there are, and which of them gives way when there is no room.
 //!
 //! A flood holds connections and asks for nothing. So when all places are taken, the connection that has gone longest
-//! without a complete request is closed for the new one. When all of them are being answered, new ones are told to come
-//! again, but for `/health`: that the process lives must be seen exactly then, or it is restarted for being busy.
+//! without a complete request is closed for the new one. When all are being answered or have only just come, new ones are
+//! told to come again, but for `/health`: that the process lives must be seen exactly then, or it is restarted for being
+//! busy. Whoever asks at once gets an answer either way.
 
 use std::{
     collections::HashMap,
@@ -15,7 +16,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-/// A connection that has just come has its chance to ask.
+/// A connection that has just come has its chance to ask, as long as there is any room.
 const GRACE: Duration = Duration::from_secs(1);
 /// For `/health`, and for telling others to come again.
 const RESERVE: usize = 64;
@@ -63,20 +64,23 @@ impl Connections {
     pub fn admit(self: &Arc<Self>) -> Option<Place> {
         let now = self.now_ms();
         let mut open = self.lock();
-        let is_full = open.len() >= self.capacity;
+        let (is_full, is_crowded) = (open.len() >= self.capacity, open.len() >= self.capacity + RESERVE);
         let longest = if is_full { longest_waiting(&open, now) } else { None };
-        let evicted = longest.and_then(|id| open.remove(&id));
-        if let Some(activity) = &evicted {
-            activity.evicted.cancel();
-        }
-        let is_spare = is_full && evicted.is_none();
-        if is_spare && open.len() >= self.capacity + RESERVE {
-            return None;
+        let had_its_chance = longest.is_some_and(|(_, waited)| waited >= GRACE);
+        match longest {
+            Some((id, _)) if had_its_chance || is_crowded => {
+                if let Some(activity) = open.remove(&id) {
+                    activity.evicted.cancel();
+                }
+            }
+            _ if is_crowded => return None,
+            _ => {}
         }
         let activity = Arc::new(Activity { waiting_since: AtomicU64::new(now), ..Activity::default() });
         let id = self.next.fetch_add(1, Relaxed);
         open.insert(id, Arc::clone(&activity));
         drop(open);
+        let is_spare = is_full && !had_its_chance;
         Some(Place { id, connections: Arc::clone(self), activity, is_spare })
     }
 
@@ -89,11 +93,11 @@ impl Connections {
     }
 }
 
-fn longest_waiting(open: &HashMap<u64, Arc<Activity>>, now_ms: u64) -> Option<u64> {
+fn longest_waiting(open: &HashMap<u64, Arc<Activity>>, now_ms: u64) -> Option<(u64, Duration)> {
     let waiting = open.iter().filter(|(_, activity)| !activity.is_being_answered());
     let (id, activity) = waiting.min_by_key(|(_, activity)| activity.waiting_since.load(Relaxed))?;
     let waited_ms = now_ms.saturating_sub(activity.waiting_since.load(Relaxed));
-    (u128::from(waited_ms) >= GRACE.as_millis()).then_some(*id)
+    Some((*id, Duration::from_millis(waited_ms)))
 }
 
 impl Activity {
@@ -107,9 +111,10 @@ impl Activity {
         self.asked.fetch_add(1, Relaxed);
     }
 
-    /// Whether a request is being worked on, complete or not.
-    pub fn has_open_request(&self) -> bool {
-        self.asked.load(Relaxed) > self.answered.load(Relaxed)
+    /// How many requests were worked on, if none is now.
+    pub fn settled(&self) -> Option<u64> {
+        let asked = self.asked.load(Relaxed);
+        (asked == self.answered.load(Relaxed)).then_some(asked)
     }
 
     /// A client that is slow to send or to read does not count: it keeps itself waiting.
@@ -159,8 +164,13 @@ mod tests {
             long_ago(place);
             place.activity.received(2);
         }
-        let spare: Vec<Place> = std::iter::from_fn(|| connections.admit()).collect();
+        let spare: Vec<Place> = (0..RESERVE).filter_map(|_| connections.admit()).collect();
         assert!(spare.len() == RESERVE && spare.iter().all(|place| place.is_spare));
+        // One that has only just come gives way to the next, unless it is being answered.
+        let next = connections.admit().expect("another's spare place");
+        assert!(next.is_spare && spare.iter().filter(|place| place.activity.evicted.is_cancelled()).count() == 1);
+        spare.iter().chain([&next]).for_each(|place| place.activity.received(1));
+        assert!(connections.admit().is_none());
         second.answered();
         second.answered();
         long_ago(&second);

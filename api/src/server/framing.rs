@@ -13,6 +13,8 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 const MAX_HEADERS: usize = 100;
 /// Of a chunk's size and whatever a client adds to it.
 const MAX_CHUNK_LINE_BYTES: usize = 256;
+/// A body of single bytes costs more to take apart than it is worth.
+const MAX_CHUNKS: u32 = 64 * 1024;
 
 /// Follows what a client sends, piece by piece as it comes.
 #[derive(Debug, Default)]
@@ -43,6 +45,7 @@ struct Head {
     headers: usize,
     length: Option<u64>,
     is_chunked: bool,
+    chunks: u32,
     has_host: bool,
 }
 
@@ -55,11 +58,6 @@ impl Framing {
     /// Whether nothing of the next request is there yet.
     pub fn is_between(&self) -> bool {
         self.part == Part::FirstLine && self.line.is_empty() && self.head.bytes == 0
-    }
-
-    /// Whether the head of a request is not complete, so that nobody works on it.
-    pub fn is_in_head(&self) -> bool {
-        matches!(self.part, Part::FirstLine | Part::Header)
     }
 
     /// Takes the next bytes.
@@ -127,6 +125,10 @@ impl Framing {
             Part::ChunkSize => {
                 let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
                 self.head.bytes = 0;
+                self.head.chunks += 1;
+                if self.head.chunks > MAX_CHUNKS {
+                    return Err(malformed("the body is in too many chunks"));
+                }
                 self.part = match number(size, 16).ok_or_else(|| malformed("a chunk's size is no number"))? {
                     0 => Part::Trailer,
                     size => Part::Chunk(size),

@@ -57,11 +57,11 @@ impl Guarded {
         }
     }
 
-    /// What is to be said before the end, if nobody else has said anything about it: a request whose head is not
-    /// understood has reached no handler.
+    /// What is to be said before the end, if nobody else says it: only of a request that reached no handler, and only
+    /// when all that came before it are answered.
     pub fn take_refusal(&mut self) -> Option<ApiError> {
-        let is_ours = self.framing.is_in_head() && !self.activity.has_open_request() && !self.is_unflushed;
-        self.refusal.take().filter(|_| is_ours)
+        let reached_nobody = self.activity.settled().is_some_and(|asked| asked <= self.framing.complete());
+        self.refusal.take().filter(|_| reached_nobody && !self.is_unflushed)
     }
 
     /// Says the last word, and ends the connection so that it arrives.
@@ -100,6 +100,10 @@ impl Guarded {
         Ok(())
     }
 
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        self.receiving.as_mut().is_some_and(|limit| limit.as_mut().poll(cx).is_ready())
+    }
+
     fn waits_to_send<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let limit = self.send_timeout;
         ready!(self.sending.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
@@ -113,6 +117,9 @@ impl AsyncRead for Guarded {
         if self.refusal.is_some() {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
+        if self.is_late(cx) {
+            return Poll::Ready(Err(self.refuse(ApiError::TooSlow, io::ErrorKind::TimedOut)));
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut self.stream).poll_read(cx, buffer) {
             Poll::Ready(Ok(())) => {
@@ -123,13 +130,7 @@ impl AsyncRead for Guarded {
                 }
                 Poll::Ready(outcome)
             }
-            Poll::Pending => {
-                if self.receiving.as_mut().is_some_and(|limit| limit.as_mut().poll(cx).is_ready()) {
-                    return Poll::Ready(Err(self.refuse(ApiError::TooSlow, io::ErrorKind::TimedOut)));
-                }
-                Poll::Pending
-            }
-            failed => failed,
+            not_now => not_now,
         }
     }
 }
@@ -167,7 +168,8 @@ impl AsyncWrite for Guarded {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    /// There may be a last word: [`Guarded::close`] ends the connection.
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
