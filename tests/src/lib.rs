@@ -4,6 +4,7 @@
 //! security, and tests that run as one would pass for nothing.
 
 pub mod bodies;
+pub mod canaries;
 pub mod catalogue;
 mod database;
 mod process;
