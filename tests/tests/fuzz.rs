@@ -4,6 +4,7 @@
 //! What ever failed is kept in `poison.tsv`, cut down to what it takes; those lines run first.
 
 use std::{
+    any::Any,
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -13,8 +14,9 @@ use std::{
 use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use domain::{
-    Command, OrderId, PersonalFields,
+    Command, PersonalFields,
     command::{Dispatch, Stored},
+    ids::OrderId,
     ledger::{Sales, difference, sales_of},
     order::Order,
 };
@@ -68,26 +70,26 @@ impl Dispatch for Twice {
         A::Event: Stored,
         A::Error: Send + Sync + 'static,
     {
-        struct Again<'a, A: Aggregate>(&'a mut A);
-        impl<B: Aggregate<Services = ()> + 'static> Dispatch for Again<'_, B> {
-            type Output = usize;
-            fn dispatch<A>(self, _: String, command: A::Command) -> usize
-            where
-                A: Aggregate<Services = ()> + 'static,
-                A::Command: PersonalFields + Send + Sync + 'static,
-                A::Event: Stored,
-                A::Error: Send + Sync + 'static,
-            {
-                // The same command, so the same kind of aggregate.
-                let state: &mut dyn std::any::Any = self.0;
-                let command: Box<dyn std::any::Any> = Box::new(command);
-                let state = state.downcast_mut::<B>().unwrap();
-                decide(state, *command.downcast::<B::Command>().unwrap())
-            }
-        }
         let mut state = A::default();
         decide(&mut state, command);
         assert_eq!(self.0.dispatch(Again(&mut state)), 0, "the same body tells something twice");
+    }
+}
+
+/// Decides a command on this state, which is of its kind.
+struct Again<'a>(&'a mut dyn Any);
+
+impl Dispatch for Again<'_> {
+    type Output = usize;
+
+    fn dispatch<A>(self, _: String, command: A::Command) -> usize
+    where
+        A: Aggregate<Services = ()> + 'static,
+        A::Command: PersonalFields + Send + Sync + 'static,
+        A::Event: Stored,
+        A::Error: Send + Sync + 'static,
+    {
+        decide(self.0.downcast_mut::<A>().expect("the same command is for the same kind"), command)
     }
 }
 
@@ -117,7 +119,7 @@ fn digest(topic: &str, original: Option<&[u8]>, body: &[u8]) -> Result<(), Strin
     let began = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         for command in commands(topic, body) {
-            Twice(command.clone()).0.clone().dispatch(Twice(command));
+            command.clone().dispatch(Twice(command));
         }
         let original = original.unwrap_or(b"{}");
         let there = sales_after(&[(topic, original), (topic, body), (topic, body)]);
@@ -300,7 +302,10 @@ fn change(rng: &mut StdRng, body: &mut Value) {
             let near = number.as_i64().unwrap_or(1).wrapping_mul(*pick(rng, &[-1, 2, 1000, i64::MAX]));
             *at = json!(near);
         }
-        (4, Value::String(text)) => text.push_str(pick(rng, &["0", "-", " ", "\u{0}", "Z", "99999999999"])),
+        (4, Value::String(text)) => {
+            let more: &&str = pick(rng, &["0", "-", " ", "\u{0}", "Z", "99999999999"]);
+            text.push_str(more);
+        }
         (5, _) => *at = donor,
         _ => *at = value,
     }
