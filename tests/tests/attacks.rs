@@ -2,6 +2,10 @@
 
 use std::{
     process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -255,19 +259,22 @@ async fn r_73_a_flood_of_connections_takes_the_place_of_nobody_who_asks() {
 
     // Everything is taken, by connections that ask for nothing, and come again when they are closed.
     let mut flood = JoinSet::new();
+    let evicted = Arc::new(AtomicUsize::new(0));
     for _ in 0..CAPACITY + 100 {
-        let address = address_of(&server.url);
+        let (address, evicted) = (address_of(&server.url), Arc::clone(&evicted));
         flood.spawn(async move {
             loop {
                 if let Ok(stream) = TcpStream::connect(address).await {
                     let _ = stream.readable().await;
+                    evicted.fetch_add(1, Relaxed);
                 }
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         });
     }
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while connections(&server.url) < CAPACITY {
+    // Before the time of an idle connection is over, one is closed only for another.
+    let deadline = Instant::now() + Duration::from_secs(9);
+    while connections(&server.url) < CAPACITY * 9 / 10 || evicted.load(Relaxed) == 0 {
         assert!(Instant::now() < deadline, "the flood does not come: {} connections", connections(&server.url));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -292,7 +299,7 @@ async fn r_73_a_flood_of_connections_takes_the_place_of_nobody_who_asks() {
         refused.len()
     );
     assert!(p95(healthy) < Duration::from_secs(1));
-    assert!(served.len() > 30, "{} served, {} told to come again", served.len(), refused.len());
+    assert!(served.len() > 20, "{} served, {} told to come again", served.len(), refused.len());
     assert!(refused.iter().all(|took| *took < Duration::from_secs(1)), "{refused:?}");
 
     // It recovers by itself.

@@ -147,14 +147,14 @@ mod tests {
 
     #[test]
     fn without_room_whoever_waited_longest_gives_way() {
-        let connections = Connections::new(2);
+        let began = Instant::now() - 2 * GRACE;
+        let connections = Arc::new(Connections { open: Mutex::default(), capacity: 2, began, next: AtomicU64::new(0) });
         let [first, second] = [(); 2].map(|()| connections.admit().expect("there is room"));
         let spare = connections.admit().expect("for /health");
         assert!(spare.is_spare && !first.is_spare && !second.is_spare);
         drop(spare);
 
-        std::thread::sleep(GRACE + Duration::from_millis(50));
-        second.answered(); // just now
+        long_ago(&first);
         let third = connections.admit().expect("the first one's place");
         assert!(!third.is_spare && first.activity.evicted.is_cancelled() && !second.activity.evicted.is_cancelled());
         drop(first); // takes nobody else's place away
