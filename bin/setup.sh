@@ -42,6 +42,7 @@ install_missing() {
   has curl || { apt+=" curl" && brew+=" curl"; }
   has openssl || { apt+=" openssl" && brew+=" openssl"; }
   has_postgres || { apt+=" postgresql postgresql-contrib" && brew+=" postgresql@17"; }
+  has slowhttptest || apt+=" slowhttptest" # one test asks another's program
   [ -n "$apt" ] || return 0
   if ! has apt-get; then
     [ -z "$brew" ] || ! has brew || brew install $brew >&2
@@ -86,7 +87,7 @@ use_fast_linker() {
 
 need_tools() {
   local list
-  [ -z "$(missing)" ] || install_missing || true
+  { [ -z "$(missing)" ] && has slowhttptest; } || install_missing || true
   list=$(missing)
   if [ -n "$list" ]; then
     say "please install: $list"

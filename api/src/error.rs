@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use event_store::StoreError;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::request_log::request_id;
 
@@ -37,6 +37,18 @@ pub enum ApiError {
     /// The body is too long.
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),
+    /// The request's address is too long.
+    #[error("the request's first line is too long")]
+    UriTooLong,
+    /// There is too much before the body.
+    #[error("the headers are too many or too long")]
+    HeadersTooLarge,
+    /// The body is packed.
+    #[error("a delivery is taken as it was signed: without Content-Encoding")]
+    Encoded,
+    /// The client did not send its request in time.
+    #[error("the request did not come in time")]
+    TooSlow,
     /// It took too long.
     #[error("the request took too long")]
     Timeout,
@@ -58,10 +70,48 @@ impl ApiError {
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too long"),
+            Self::UriTooLong => (StatusCode::URI_TOO_LONG, "uri-too-long", "The address is too long"),
+            Self::HeadersTooLarge => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", "The headers are too long")
+            }
+            Self::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoded", "The body is encoded"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The request came too slowly"),
             Self::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout", "It took too long"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available just now"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
+    }
+}
+
+impl ApiError {
+    fn problem(&self) -> (StatusCode, Value) {
+        let (status, slug, title) = self.status();
+        let problem = json!({
+            "type": format!("/problems/{slug}"),
+            "title": title,
+            "status": status.as_u16(),
+            "detail": self.to_string(),
+            "request_id": request_id(),
+        });
+        (status, problem)
+    }
+
+    /// The whole answer as bytes, for a request that was not understood and so reached no route.
+    pub(crate) fn to_wire(&self) -> Vec<u8> {
+        let (status, problem) = self.problem();
+        tracing::info!(status = status.as_u16(), reason = %self, "request refused before it was read");
+        let problem = problem.to_string();
+        let length = problem.len();
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {length}\r\n\
+             connection: close\r\n\r\n{problem}"
+        )
+        .into_bytes()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn status_code(&self) -> u16 {
+        self.status().0.as_u16()
     }
 }
 
@@ -77,14 +127,7 @@ impl IntoResponse for ApiError {
             }
             _ => {}
         }
-        let (status, slug, title) = self.status();
-        let problem = json!({
-            "type": format!("/problems/{slug}"),
-            "title": title,
-            "status": status.as_u16(),
-            "detail": self.to_string(),
-            "request_id": request_id(),
-        });
+        let (status, problem) = self.problem();
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

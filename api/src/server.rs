@@ -1,34 +1,36 @@
 //! The accept loop. axum's own sets no timer, so that one client could hold a connection for ever and hold up the end.
 
-use std::{io, sync::Arc, time::Duration};
+mod connection;
+mod connections;
+mod framing;
+mod guarded;
 
-use axum::{
-    Router,
-    body::Body,
-    extract::Request,
-    response::{IntoResponse, Response},
-};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
-use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use std::{io, time::Duration};
 
-use crate::ApiError;
+use axum::Router;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use connections::Connections;
+
+/// Of an answer, so much may lie in the kernel; left to itself it takes megabytes for each client that does not read.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
 /// How long connections may take.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerOptions {
     /// For a request's whole header, and for the next one to begin on an idle connection.
     pub header_timeout: Duration,
+    /// For a whole request to come, from its first byte to its last.
+    pub receive_timeout: Duration,
+    /// For a client to take what it is sent.
+    pub send_timeout: Duration,
     /// For a request and its answer.
     pub request_timeout: Duration,
     /// For the requests under way when the end comes.
     pub drain: Duration,
-    /// At once; further ones are closed as they come.
+    /// At once. For further ones another is closed that asks for nothing; if there is none, they are told to come again.
     pub max_connections: usize,
 }
 
@@ -36,6 +38,8 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(10),
+            receive_timeout: Duration::from_secs(10),
+            send_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(15),
             drain: Duration::from_secs(20),
             max_connections: 1024,
@@ -53,8 +57,8 @@ pub async fn serve(
     options: ServerOptions,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let slots = Arc::new(Semaphore::new(options.max_connections));
-    let graceful = GracefulShutdown::new();
+    let connections = Connections::new(options.max_connections);
+    let tasks = TaskTracker::new();
     loop {
         let stream = tokio::select! {
             () = stop.cancelled() => break,
@@ -69,42 +73,24 @@ pub async fn serve(
                 }
             },
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+        let Some(place) = connections.admit() else {
             continue;
         };
-        let _ = stream.set_nodelay(true);
-        let router = router.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let router = router.clone();
-            async move { Ok::<_, std::convert::Infallible>(answer(router, request, options.request_timeout).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(options.header_timeout)
-            .max_headers(100)
-            .max_buf_size(64 * 1024)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            // A client that hangs up or is too slow ends its own connection: nothing to report.
-            let _ = connection.await;
-            drop(slot);
-        });
+        prepare(&stream);
+        tasks.spawn(connection::serve(stream, router.clone(), options, place, stop.clone()));
     }
     drop(listener);
-    if tokio::time::timeout(options.drain, graceful.shutdown()).await.is_err() {
+    tasks.close();
+    if tokio::time::timeout(options.drain, tasks.wait()).await.is_err() {
         tracing::warn!("requests were still under way when the time to finish them was over");
     }
     Ok(())
 }
 
-async fn answer(router: Router, request: Request<Incoming>, limit: Duration) -> Response {
-    let request = request.map(Body::new);
-    match tokio::time::timeout(limit, router.oneshot(request)).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(never)) => match never {},
-        Err(_) => ApiError::Timeout.into_response(),
-    }
+/// Without these it works, only less well.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_send_buffer_size(SEND_BUFFER_BYTES);
 }
 
 fn is_fatal(error: &io::Error) -> bool {

@@ -1,11 +1,11 @@
 //! Deliveries from Shopify: signature first, then durability, then the answer.
 
-use std::time::Duration;
+use std::{error::Error, io, time::Duration};
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     extract::{Path, State, rejection::PathRejection},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header},
 };
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Datelike, Utc};
@@ -131,6 +131,10 @@ async fn signed_body(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes
     };
     let header =
         header.to_str().ok().filter(|header| signature::is_well_formed(header)).ok_or(ApiError::BadSignature)?;
+    // What is signed are the bytes as they come, and nothing here unpacks any: a packed body would be kept and never read.
+    if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
+        return Err(ApiError::Encoded);
+    }
     let (body, _budget) = read(body).await?;
     let secrets = app.secrets.iter().map(|secret| secret.expose_secret().as_bytes());
     if signature::is_valid(&body, header, secrets) { Ok(body) } else { Err(ApiError::BadSignature) }
@@ -139,10 +143,13 @@ async fn signed_body(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes
 /// Reads a body whose sender is not known yet. The permits are its bytes: they are given back when it is dropped.
 async fn read(mut body: Body) -> Result<(Bytes, SemaphorePermit<'static>), ApiError> {
     let too_large = || ApiError::TooLarge(MAX_BODY_BYTES);
+    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+        return Err(too_large());
+    }
     let mut bytes = BytesMut::new();
     let mut budget = BUDGET.try_acquire_many(0).map_err(|_| ApiError::Unavailable(None))?;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| ApiError::BadRequest("the body ended before it was complete".into()))?;
+        let frame = frame.map_err(broken_off)?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > MAX_BODY_BYTES {
             return Err(too_large());
@@ -158,6 +165,16 @@ async fn read(mut body: Body) -> Result<(Bytes, SemaphorePermit<'static>), ApiEr
 /// The database's calendar ends before ours does.
 fn read_instant(text: &str) -> Option<DateTime<Utc>> {
     text.parse().ok().filter(|at: &DateTime<Utc>| (1..=9999).contains(&at.year()))
+}
+
+/// Why a body did not come to its end.
+fn broken_off(error: axum::Error) -> ApiError {
+    let causes = std::iter::successors(error.source(), |cause| Error::source(*cause));
+    let mut io_errors = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
+    match io_errors.any(|error| error.kind() == io::ErrorKind::TimedOut) {
+        true => ApiError::TooSlow,
+        false => ApiError::BadRequest("the body ended before it was complete, or is not framed as it says".into()),
+    }
 }
 
 /// The header decides; the path only where there is none. A mismatch is noted.

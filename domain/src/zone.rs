@@ -74,10 +74,14 @@ impl Zone {
         }
     }
 
-    /// The instants at which local hours begin within a day. A repeated hour is there twice.
+    /// The instants at which local hours begin within a day. A repeated hour is there twice; a day that a change of zone
+    /// skipped has none.
     #[must_use]
     pub fn hours_of(&self, day: NaiveDate) -> Vec<DateTime<Utc>> {
         let (start, end) = (self.start_of(day), self.end_of(day));
+        if start == end {
+            return Vec::new();
+        }
         let hour_of = |at: DateTime<Utc>| {
             let local = at.with_timezone(&self.0);
             (local.hour(), local.offset().fix().local_minus_utc())
@@ -113,6 +117,7 @@ mod tests {
             ("Asia/Kathmandu", "2026-11-01", 24),
             ("Australia/Lord_Howe", "2026-10-04", 24), // 23.5 h: one of them is half an hour long
             ("America/Santiago", "2026-09-06", 23),
+            ("Pacific/Apia", "2011-12-30", 0),
         ] {
             let zone: Zone = zone.parse().unwrap();
             assert_eq!(zone.hours_of(day.parse().unwrap()).len(), hours, "{zone:?} {day}");

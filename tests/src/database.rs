@@ -8,8 +8,8 @@ use sqlx::{Connection, Executor, PgConnection};
 use uuid::Uuid;
 use vault::MasterRing;
 
-/// The password of the ordinary login: the server listens on a socket that only we can reach.
-const OWNER_PASSWORD: &str = "owner";
+/// The password of the ordinary login: the server listens on a socket that only we can reach. No process may say it.
+const OWNER_PASSWORD: &str = "canary-of-the-login-5b21e9";
 
 /// The server that all tests share. The first to come starts it; `bin/test` ends it.
 pub struct Cluster {
@@ -80,6 +80,8 @@ impl TestDatabase {
                  PERFORM pg_advisory_xact_lock(1);
                  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'ecomdash_owner') THEN
                      CREATE ROLE ecomdash_owner LOGIN CREATEROLE NOSUPERUSER NOBYPASSRLS PASSWORD '{OWNER_PASSWORD}';
+                 ELSE
+                     ALTER ROLE ecomdash_owner PASSWORD '{OWNER_PASSWORD}'; -- an older checkout's server
                  END IF;
              END $$"
         );

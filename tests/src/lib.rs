@@ -4,11 +4,13 @@
 //! security, and tests that run as one would pass for nothing.
 
 pub mod bodies;
+pub mod canaries;
 pub mod catalogue;
 mod database;
 pub mod documents;
 mod process;
 pub mod random;
+pub mod raw_http;
 mod shop;
 pub mod surface;
 

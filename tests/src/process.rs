@@ -1,17 +1,19 @@
 //! The real binary, as a child process that ends with its handle.
 
 use std::{
+    ffi::OsStr,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use uuid::Uuid;
 
-use crate::{SECRET, TestDatabase};
+use crate::{SECRET, TestDatabase, canaries::Canaries};
 
 /// The binary that was built with the tests.
 pub fn binary() -> PathBuf {
@@ -35,7 +37,9 @@ pub struct Ecomdash {
     child: Child,
     /// `http://127.0.0.1:PORT`, once it listens.
     pub url: String,
-    stderr: Arc<Mutex<String>>,
+    output: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+    secrets: Canaries,
 }
 
 impl Ecomdash {
@@ -53,11 +57,15 @@ impl Ecomdash {
 
     /// A command that was put together elsewhere.
     pub fn spawn(mut command: Command) -> Self {
+        // At the most talkative level, unless the test wants another: what is said there is said to someone, too.
+        if !command.get_envs().any(|(name, value)| name == "LOG_LEVEL" && value.is_some()) {
+            command.env("LOG_LEVEL", "trace");
+        }
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
-        let stderr = Arc::new(Mutex::new(String::new()));
-        let mut pipe = child.stderr.take().expect("piped");
-        let kept = Arc::clone(&stderr);
-        std::thread::spawn(move || {
+        let secrets = secrets_of(&command);
+        let output = Arc::new(Mutex::new(String::new()));
+        let (mut pipe, kept) = (child.stderr.take().expect("piped"), Arc::clone(&output));
+        let of_stderr = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count) = pipe.read(&mut buffer) {
                 if count == 0 {
@@ -66,20 +74,21 @@ impl Ecomdash {
                 kept.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
             }
         });
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let (mut lines, kept) = (BufReader::new(child.stdout.take().expect("piped")).lines(), Arc::clone(&output));
         let (sender, receiver) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
+        let of_stdout = std::thread::spawn(move || {
             for line in lines.by_ref().map_while(Result::ok) {
                 if let Some(url) = line.strip_prefix("listening on ") {
                     let _ = sender.send(url.to_owned());
                 }
+                kept.lock().unwrap().push_str(&format!("{line}\n"));
             }
         });
         let url = receiver.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| {
             let _ = child.kill();
-            panic!("it does not listen: {}", stderr.lock().unwrap());
+            panic!("it does not listen: {}", output.lock().unwrap());
         });
-        Self { child, url, stderr }
+        Self { child, url, output, readers: vec![of_stderr, of_stdout], secrets }
     }
 
     /// Its process.
@@ -87,9 +96,9 @@ impl Ecomdash {
         self.child.id()
     }
 
-    /// What it logged so far.
+    /// What it logged so far, and printed.
     pub fn log(&self) -> String {
-        self.stderr.lock().unwrap().clone()
+        self.output.lock().unwrap().clone()
     }
 
     /// `kill -9`, and waits for the end.
@@ -123,10 +132,43 @@ impl Ecomdash {
     }
 }
 
+/// Whatever a test was about: at its end, nothing that its process said holds a secret.
 impl Drop for Ecomdash {
     fn drop(&mut self) {
         self.kill();
+        // A server that it started may have inherited its output, and go on.
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while self.readers.iter().any(|reader| !reader.is_finished()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if !std::thread::panicking() {
+            assert_silent(&self.secrets, &self.log());
+        }
     }
+}
+
+/// The secrets that a command is given: those of every variable whose name says so, and the passwords in addresses.
+fn secrets_of(command: &Command) -> Canaries {
+    let text = |value: &OsStr| value.to_string_lossy().into_owned();
+    let mut secrets = vec![SECRET.to_owned()];
+    for (name, value) in command.get_envs().filter_map(|(name, value)| Some((text(name), text(value?)))) {
+        if name.ends_with("_URL") {
+            let login = value.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(login, _)| login);
+            secrets.extend(login.and_then(|login| login.split_once(':')).map(|(_, password)| password.to_owned()));
+        } else if ["SECRET", "SECRETS", "KEY", "KEYS", "TOKEN", "DSN"].iter().any(|end| name.ends_with(end)) {
+            secrets.extend(value.split(',').map(|secret| secret.trim().to_owned()));
+        }
+    }
+    // Shorter ones are tests' own, of what is no secret.
+    Canaries::of(secrets.iter().map(String::as_str).filter(|secret| secret.len() >= 12))
+}
+
+fn assert_silent(secrets: &Canaries, output: &str) {
+    assert_eq!(secrets.found_in(output), [""; 0], "a secret is in a process's output");
+    let tokens = output.split("ecd_").skip(1);
+    let is_of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let longest = tokens.map(|rest| rest.chars().take_while(|c| is_of_token(*c)).count()).max();
+    assert!(longest.unwrap_or_default() < 20, "a token is in a process's output");
 }
 
 /// The binary with nothing of the caller's environment that would change what it does.
@@ -148,7 +190,11 @@ pub fn command_on(database: &TestDatabase) -> Command {
 
 /// Runs a command of the binary on a database to its end: whether it succeeded, and what it printed.
 pub fn run(database: &TestDatabase, arguments: &[&str]) -> (bool, String) {
-    let output = command_on(database).args(arguments).output().expect("the binary runs");
+    let mut command = command_on(database);
+    let output = command.args(arguments).output().expect("the binary runs");
+    // The answer to `token issue` is a token: that one is meant to be printed.
+    assert_silent(&secrets_of(&command), &String::from_utf8_lossy(&output.stderr));
+    assert_eq!(secrets_of(&command).found_in(&String::from_utf8_lossy(&output.stdout)), [""; 0]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     (output.status.success(), text)
 }

@@ -70,15 +70,9 @@ async fn every_endpoint_answers_from_the_token_s_shop_alone() {
 
 /// Rows of every table of shops that a connection sees.
 async fn visible(connection: &mut PgConnection) -> i64 {
-    let tables: Vec<String> = sqlx::query_scalar(
-        "SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace",
-    )
-    .fetch_all(&mut *connection)
-    .await
-    .unwrap();
-    assert!(tables.len() >= 15, "{tables:?}");
+    let tables = tenant_tables(connection).await;
     let mut rows = 0;
-    for table in tables.iter().filter(|table| !FLEET_TABLES.contains(&table.as_str())) {
+    for table in tables {
         let count: i64 =
             sqlx::query_scalar(&format!("SELECT count(*) FROM {table}")).fetch_one(&mut *connection).await.unwrap();
         rows += count;
@@ -169,40 +163,100 @@ async fn the_log_cannot_be_changed_by_anyone_who_does_not_lift_the_trigger() {
     }
 }
 
-#[tokio::test]
-async fn every_tenant_table_leads_with_the_shop_and_forces_row_level_security() {
-    let database = TestDatabase::new().await;
-    let mut superuser = database.superuser().await;
-    let tables = sqlx::query(
-        "SELECT c.relname::text, c.relrowsecurity AND c.relforcerowsecurity,
-                (SELECT bool_and((SELECT attname FROM pg_attribute
-                                  WHERE attrelid = c.oid AND attnum = i.indkey[0]) = 'shop_id')
-                 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique)
-         FROM pg_class c
-         WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace
-         ORDER BY 1",
+/// Tables of shops, as the catalogue has them.
+async fn tenant_tables(connection: &mut PgConnection) -> Vec<String> {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace",
     )
-    .fetch_all(&mut superuser)
+    .fetch_all(&mut *connection)
     .await
     .unwrap();
-    let mut without = Vec::new();
-    for table in tables {
-        let (name, secured, leads): (String, bool, Option<bool>) = (table.get(0), table.get(1), table.get(2));
-        if secured {
-            assert_eq!(leads, Some(true), "a unique key of {name} does not begin with the shop");
-        } else {
-            without.push(name);
+    assert!(tables.len() >= 15, "{tables:?}");
+    tables.into_iter().filter(|table| !FLEET_TABLES.contains(&table.as_str())).collect()
+}
+
+#[tokio::test]
+async fn r_86_no_row_of_another_shop_can_be_written_changed_or_taken_in_any_table() {
+    let World { database, ours, theirs, _server } = world().await;
+    let (mut superuser, mut login) = (database.superuser().await, database.login().await);
+    let mut with_rows = 0;
+    for table in tenant_tables(&mut superuser).await {
+        let sql = format!("SELECT row_to_json(t)::text FROM {table} t WHERE shop_id = '{}' LIMIT 1", theirs.id);
+        let Some(row) = sqlx::query_scalar::<_, String>(&sql).fetch_optional(&mut superuser).await.unwrap() else {
+            continue;
+        };
+        with_rows += 1;
+        let copy = format!("INSERT INTO {table} SELECT * FROM json_populate_record(NULL::{table}, $json${row}$json$)");
+        for (statement, must_be_refused) in [
+            (copy, true),
+            (format!("UPDATE {table} SET shop_id = '{}' WHERE shop_id = '{}'", ours.id, theirs.id), false),
+            (format!("UPDATE {table} SET shop_id = '{}' WHERE shop_id = '{}'", theirs.id, ours.id), true),
+            (format!("DELETE FROM {table} WHERE shop_id = '{}'", theirs.id), false),
+            (format!("SELECT 1 FROM {table} WHERE shop_id = '{}' FOR UPDATE", theirs.id), false),
+        ] {
+            let begin = format!(
+                "BEGIN; SET LOCAL ROLE ecomdash_app; SELECT set_config('app.current_shop_id', '{}', true)",
+                ours.id
+            );
+            login.execute(begin.as_str()).await.unwrap();
+            let outcome = login.execute(statement.as_str()).await;
+            login.execute("ROLLBACK").await.unwrap();
+            match outcome {
+                // A table that the shop itself has nothing in refuses nothing that touches nothing.
+                Ok(done) => assert!(done.rows_affected() == 0 && !must_be_refused, "{statement}: {done:?}"),
+                Err(error) => {
+                    let error = error.to_string();
+                    let is_refusal = error.contains("row-level security") || error.contains("permission denied");
+                    assert!(is_refusal, "{statement}: {error}");
+                }
+            }
         }
     }
-    assert_eq!(without, FLEET_TABLES, "tables without row-level security");
-    let others: Vec<String> = sqlx::query_scalar(
-        "SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal
-         UNION SELECT sequencename::text FROM pg_sequences WHERE schemaname = 'public'",
-    )
-    .fetch_all(&mut superuser)
-    .await
-    .unwrap();
-    assert_eq!(others, ["events_are_immutable"], "no trigger but the one that refuses, and no sequence");
+    assert!(with_rows >= 9, "only {with_rows} tables had rows");
+}
+
+#[tokio::test]
+async fn r_86_a_pooled_connection_keeps_nothing_of_a_shop_whatever_ended_its_transaction() {
+    let World { database, ours, _server, .. } = world().await;
+    // One connection, so that each is the one that was used before.
+    let store = database.open_with(1);
+    let seen = async || {
+        let mut connection = store.pool().acquire().await.unwrap();
+        let setting: Option<String> =
+            sqlx::query_scalar("SELECT NULLIF(current_setting('app.current_shop_id', true), '')")
+                .fetch_one(&mut *connection)
+                .await
+                .unwrap();
+        let role: String = sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut *connection).await.unwrap();
+        let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *connection).await.unwrap();
+        assert_eq!((setting.as_deref(), role.as_str()), (None, "ecomdash_owner"));
+        assert_eq!(visible(&mut connection).await, 0);
+        backend
+    };
+    let before = seen().await;
+    for ending in ["commit", "rollback", "an error", "a statement that is not awaited"] {
+        let mut tx = store.begin(ours.id).await.unwrap();
+        let own: i64 = sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(&mut *tx).await.unwrap();
+        assert!(own > 0, "a shop sees its own");
+        match ending {
+            "commit" => tx.commit().await.unwrap(),
+            "rollback" => drop(tx),
+            "an error" => {
+                sqlx::query("SELECT 1 / 0").execute(&mut *tx).await.unwrap_err();
+                sqlx::query("SELECT 1").execute(&mut *tx).await.unwrap_err();
+                drop(tx);
+            }
+            _ => {
+                let sleeping = tokio::time::timeout(
+                    std::time::Duration::from_millis(20),
+                    sqlx::query("SELECT pg_sleep(0.2)").execute(&mut *tx),
+                );
+                assert!(sleeping.await.is_err());
+                drop(tx);
+            }
+        }
+        assert_eq!(seen().await, before, "after {ending}: the connection was used again");
+    }
 }
 
 #[tokio::test]

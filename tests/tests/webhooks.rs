@@ -6,6 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE},
+};
 use ecomdash_tests::{
     Ecomdash, SECRET, Shop, TestDatabase,
     bodies::{line, order, refund},
@@ -94,6 +98,114 @@ async fn a_bad_or_missing_signature_is_401_whatever_the_topic_and_leaves_nothing
     let twice = world.signed("/webhooks", text.clone()).header("X-Shopify-Hmac-Sha256", &good);
     assert_eq!(status(twice).await, 401, "two signatures");
     assert_eq!(world.inbox().await, 0);
+}
+
+/// (R-81) The header's every wrong form, one body and one byte at a time.
+#[tokio::test]
+async fn r_81_nothing_but_the_very_signature_of_the_very_bytes_is_let_in() {
+    let world = World::new().await;
+    let text = body().to_string();
+    let good = sign(text.as_bytes(), SECRET.as_bytes());
+    let raw = STANDARD.decode(&good).unwrap();
+    let changed = |at: usize, bit: u8| {
+        let mut raw = raw.clone();
+        raw[at] ^= bit;
+        STANDARD.encode(raw)
+    };
+    let mut wrong: Vec<String> = vec![
+        String::new(),
+        " ".into(),
+        "=".into(),
+        "null".into(),
+        raw.iter().map(|byte| format!("{byte:02x}")).collect(),
+        raw.iter().map(|byte| format!("{byte:02X}")).collect(),
+        good.trim_end_matches('=').into(),
+        good[..good.len() - 2].into(),
+        STANDARD.encode(&raw[..31]),
+        STANDARD.encode([&raw[..], &[0]].concat()),
+        STANDARD.encode(&good),
+        URL_SAFE.encode([0xff; 32]),
+        good.to_lowercase(),
+        format!("sha256={good}"),
+        format!("\"{good}\""),
+        format!("{good},{good}"),
+        format!("{good};"),
+        sign(text.as_bytes(), b""),
+        sign(text.as_bytes(), SECRET.to_uppercase().as_bytes()),
+        sign(text.as_bytes(), format!("{SECRET}\n").as_bytes()),
+        sign(format!("{text}\n").as_bytes(), SECRET.as_bytes()),
+        sign(b"", SECRET.as_bytes()),
+    ];
+    wrong.extend((0..32).map(|at| changed(at, 1 << (at % 8))));
+    for signature in &wrong {
+        let request = world.post("/webhooks/orders_create", text.clone());
+        let request = request.header("X-Shopify-Hmac-Sha256", signature);
+        let answer = request.header("X-Shopify-Shop-Domain", &world.shop.domain).send().await.unwrap();
+        assert_eq!(answer.status(), 401, "{signature:?}");
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["type"], "/problems/bad-signature");
+        assert!(!problem.to_string().contains(&good[..10]), "the answer says what would have been right: {problem}");
+    }
+    // The right signature, of a body that is another by one byte: at its beginning, in it, at its end.
+    for (at, byte) in [(0, b' '), (text.len() / 2, b'~'), (text.len() - 1, b']')] {
+        let mut other = text.clone().into_bytes();
+        other[at] = byte;
+        let request = world.post("/webhooks/orders_create", other).header("X-Shopify-Hmac-Sha256", &good);
+        assert_eq!(status(request).await, 401, "byte {at}");
+    }
+    for other in [format!("{text} "), format!(" {text}"), text[..text.len() - 1].to_owned(), String::new()] {
+        let request = world.post("/webhooks/orders_create", other).header("X-Shopify-Hmac-Sha256", &good);
+        assert_eq!(status(request).await, 401);
+    }
+    // Twice, whichever comes first, and under no other name.
+    for pair in [[&*good, "x"], ["x", &*good], [&*good, &*good]] {
+        let request = world.post("/webhooks/orders_create", text.clone());
+        let request = pair.iter().fold(request, |request, one| request.header("X-Shopify-Hmac-Sha256", *one));
+        assert_eq!(status(request).await, 401, "{pair:?}");
+    }
+    for name in ["X-Shopify-Hmac-SHA1", "X-Hmac-Sha256", "Authorization", "X-Shopify-Hmac_Sha256"] {
+        let request = world.post("/webhooks/orders_create", text.clone()).header(name, &good);
+        assert_eq!(status(request).await, 401, "{name}");
+    }
+    // Nothing is parsed before: what cannot be parsed, in body, topic and shop, is as unsigned as anything else.
+    let nested = "[".repeat(200_000);
+    for (path, domain, body) in [
+        ("/webhooks/orders_create", "x.myshopify.com", &*nested),
+        ("/webhooks/%F0%9F%92%A5", "x.myshopify.com", "{}"),
+        ("/webhooks", "not a domain at all", "\u{0}"),
+    ] {
+        let request = world.post(path, body.to_owned()).header("X-Shopify-Hmac-Sha256", &good);
+        let request = request.header("X-Shopify-Shop-Domain", domain).header("X-Shopify-Topic", "no/such topic!");
+        assert_eq!(status(request).await, 401, "{path}");
+    }
+    assert_eq!(world.inbox().await, 0, "nothing of it is kept");
+
+    // With the right one, the header of another shop moves the delivery there, and a body that names its shop stays out.
+    let other = Shop::register(&world.database.open(), &world.server.url, "UTC", "USD").await;
+    let own = json!({ "id": 5, "myshopify_domain": world.shop.domain, "iana_timezone": "Asia/Tokyo", "currency": "USD",
+        "name": "Shop", "email": "owner@example.com", "updated_at": "2026-11-02T00:00:00Z" });
+    for topic in ["shop/update", "app/uninstalled"] {
+        assert_eq!(other.deliver(topic, &own).await, 200);
+    }
+    assert_eq!(other.stats("2026-11-01", "2026-11-01").await["period"]["timezone"], "UTC");
+    let (_, page) = other.get(&format!("/api/shops/{}", other.domain)).await;
+    assert_eq!(page["inbox"]["dead"], 2, "{page}");
+    let (_, page) = world.shop.get(&format!("/api/shops/{}", world.shop.domain)).await;
+    assert_eq!(page["inbox"]["dead"].as_i64().unwrap_or_default(), 0, "{page}");
+}
+
+/// What is signed are the bytes as they come: a body that says it is packed is refused, and never unpacked.
+#[tokio::test]
+async fn an_encoded_body_is_415_and_one_that_is_encoded_as_itself_is_kept() {
+    let world = World::new().await;
+    for coding in ["gzip", "br", "deflate", "zstd", "gzip, identity", "x"] {
+        let request = world.signed("/webhooks/orders_create", body().to_string()).header("Content-Encoding", coding);
+        assert_eq!(status(request).await, 415, "{coding}");
+    }
+    assert_eq!(world.inbox().await, 0);
+    let request = world.signed("/webhooks/orders_create", body().to_string()).header("Content-Encoding", "identity");
+    assert_eq!(status(request).await, 200);
+    assert_eq!(world.inbox().await, 1);
 }
 
 #[tokio::test]

@@ -63,6 +63,12 @@ impl From<sqlx::Error> for StoreError {
         if is_unavailable(&error) {
             return Self::Unavailable(error);
         }
+        if matches!(error, sqlx::Error::Configuration(_)) {
+            // Its own text quotes what it could not read, which may be a part of the password.
+            let told =
+                "the database's address cannot be read as one (a password's @, : / ? # and % are written as %40 …)";
+            return Self::Database(sqlx::Error::Configuration(told.into()));
+        }
         let Some(refusal) = error.as_database_error() else {
             return Self::Database(error);
         };

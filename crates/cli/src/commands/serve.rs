@@ -13,6 +13,7 @@ use api::{App, ServerOptions, router};
 use chrono::Utc;
 use ingest::Receiver;
 use projector::{Worker, WorkerOptions};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -43,6 +44,7 @@ pub async fn up(environment: &Environment, args: &UpArgs) -> anyhow::Result<Exit
     let app = app(environment, &session, Arc::clone(&wake))?;
     let working = work_apart(environment, &session, wake, stop.clone())?;
     let guard = session.private.take().map(|private| tokio::spawn(keep_running(private, stop.clone())));
+    allow_many_connections();
     announce(&listener)?;
 
     let served = api::serve(listener, router(app), ServerOptions::default(), stop.clone()).await;
@@ -68,6 +70,7 @@ pub async fn serve(environment: &Environment, args: &ServeArgs) -> anyhow::Resul
     let address = SocketAddr::new(host, args.port);
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let app = app(environment, &session, Arc::default())?;
+    allow_many_connections();
     announce(&listener)?;
     // It listens at once: while the database is away, deliveries are refused so that they come again.
     let serving = api::serve(listener, router(app), ServerOptions::default(), stop.clone());
@@ -152,6 +155,16 @@ async fn listen_locally(port: Option<u16>) -> anyhow::Result<TcpListener> {
             bind(0).await.context("no port is free")
         }
         outcome => outcome.with_context(|| format!("cannot listen on port {}", port.unwrap_or(DEFAULT_PORT))),
+    }
+}
+
+/// A connection is a file, and many systems begin with as few files as the API takes connections. Where that cannot be
+/// raised, connections wait to be accepted until others end.
+fn allow_many_connections() {
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, files) {
+        tracing::debug!(error = &error as &dyn std::error::Error, "the number of open files stays as it is");
     }
 }
 
