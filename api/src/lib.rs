@@ -3,12 +3,16 @@
 //! To add an endpoint: a file in `routes/`, and a line in [`router`].
 
 mod auth;
+mod edge;
 mod error;
 mod figures;
+mod limits;
+mod metrics;
 mod period;
 mod request_log;
 mod routes;
 mod server;
+mod side;
 mod tokens;
 mod webhooks;
 
@@ -27,8 +31,12 @@ use secrecy::SecretString;
 use tokio::sync::Notify;
 
 pub use auth::Role;
+pub use edge::{Edge, Origins};
 pub use error::ApiError;
+pub use limits::{Limits, Peer, Quota, Quotas, SharedLimits};
+pub use metrics::{MetricsPage, register_metrics};
 pub use server::{ServerOptions, serve};
+pub use side::side_router;
 pub use tokens::{IssuedToken, TokenInfo, issue, list, revoke};
 
 /// Bodies other than webhooks are at most this long.
@@ -49,6 +57,8 @@ pub struct App {
     pub clock: fn() -> DateTime<Utc>,
     /// `development`, `production` …
     pub environment: Arc<str>,
+    /// How it meets the world: limits, origins, metrics.
+    pub edge: Arc<Edge>,
 }
 
 /// Every route.
@@ -56,6 +66,7 @@ pub fn router(app: App) -> Router {
     Router::new()
         .route("/health", get(routes::health::live))
         .route("/health/ready", get(routes::health::ready))
+        .route("/metrics", get(metrics::page))
         .route("/api/dashboard/stats", get(routes::stats::stats))
         .route("/api/dashboard/series", get(routes::series::series))
         .route("/api/orders", get(routes::orders::orders))
@@ -65,6 +76,7 @@ pub fn router(app: App) -> Router {
         .fallback(async || ApiError::NotFound("no such route"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app.edge), edge::guard))
         .layer(middleware::from_fn(request_log::observe))
         .with_state(app)
 }

@@ -1,6 +1,11 @@
 //! The accept loop. axum's own sets no timer, so that one client could hold a connection for ever and hold up the end.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -17,7 +22,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::ApiError;
+use crate::{ApiError, Peer, edge::plain_headers, request_log::Deadline};
 
 /// How long connections may take.
 #[derive(Debug, Clone, Copy)]
@@ -56,10 +61,10 @@ pub async fn serve(
     let slots = Arc::new(Semaphore::new(options.max_connections));
     let graceful = GracefulShutdown::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) if is_fatal(&error) => return Err(error),
                 Err(error) => {
                     // Out of file descriptors, most likely: connections that end give some back.
@@ -76,7 +81,7 @@ pub async fn serve(
         let router = router.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let router = router.clone();
-            async move { Ok::<_, std::convert::Infallible>(answer(router, request, options.request_timeout).await) }
+            async move { Ok::<_, std::convert::Infallible>(answer(router, request, peer, options.request_timeout).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -98,12 +103,18 @@ pub async fn serve(
     Ok(())
 }
 
-async fn answer(router: Router, request: Request<Incoming>, limit: Duration) -> Response {
-    let request = request.map(Body::new);
+async fn answer(router: Router, request: Request<Incoming>, peer: SocketAddr, limit: Duration) -> Response {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Peer(peer));
+    request.extensions_mut().insert(Deadline(Instant::now() + limit));
     match tokio::time::timeout(limit, router.oneshot(request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(never)) => match never {},
-        Err(_) => ApiError::Timeout.into_response(),
+        Err(_) => {
+            let mut response = ApiError::Timeout.into_response();
+            plain_headers(response.headers_mut());
+            response
+        }
     }
 }
 

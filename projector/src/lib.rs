@@ -6,10 +6,14 @@
 
 mod checkpoint;
 mod claim;
+mod fleet;
 mod fold;
+mod metrics;
 mod project;
 mod rebuild;
 mod worker;
 
+pub use fleet::watch_fleet;
+pub use metrics::register_metrics;
 pub use rebuild::{Comparison, RebuildOptions, Rebuilt, rebuild};
 pub use worker::{Worker, WorkerOptions};

@@ -10,7 +10,12 @@ use crate::{ApiError, App};
 
 /// `GET /health`: no I/O, so that a database's hiccup does not restart the fleet.
 pub async fn live(State(app): State<App>) -> Json<Value> {
-    Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "environment": &*app.environment }))
+    alive(&app.environment)
+}
+
+/// What a process that lives says of itself.
+pub fn alive(environment: &str) -> Json<Value> {
+    Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "environment": environment }))
 }
 
 /// `GET /health/ready`: the database answers and has this build's schema; otherwise 503.

@@ -30,7 +30,7 @@ pub enum Command {
     /// The API
     Serve(ServeArgs),
     /// The workers: deliveries into events, events into read models
-    Work,
+    Work(WorkArgs),
     /// Brings the database's schema up to date
     Migrate,
     /// Shops: register, list, show, pause
@@ -65,6 +65,15 @@ pub struct ServeArgs {
     /// Address to listen on [default: 127.0.0.1, in production 0.0.0.0]
     #[arg(long)]
     pub host: Option<std::net::IpAddr>,
+}
+
+/// `work`
+#[derive(Debug, ClapArgs)]
+pub struct WorkArgs {
+    /// Port that /health and /metrics are served on, on 127.0.0.1, in production on every address; 0 takes any free one
+    /// [default: none is listened on]
+    #[arg(long, env = "METRICS_PORT")]
+    pub metrics_port: Option<u16>,
 }
 
 /// `shop …`

@@ -10,7 +10,12 @@ use domain::{ShopId, Subject};
 use sqlx::PgConnection;
 use vault::{MasterRing, Sealer, VaultError};
 
-use crate::{Envelope, Link, ShopTx, StoreError, StreamId, command::AnyState, shop::unwrap_shop_key};
+use crate::{
+    Envelope, Link, ShopTx, StoreError, StreamId,
+    command::AnyState,
+    metrics::{COUNTERS, count},
+    shop::unwrap_shop_key,
+};
 
 /// The kind of work that an append makes.
 pub const PROJECT: &str = "project";
@@ -33,12 +38,14 @@ impl ShopTx {
     pub async fn execute(&mut self, mut commands: Vec<Envelope>) -> Result<Vec<Appended>, StoreError> {
         let shop = self.shop();
         let wanted = Wanted::by(&mut commands);
+        COUNTERS.commands_locked.increment(count(commands.len()));
         let mut basis = Basis::load(&mut *self, shop, &wanted, Lock::Head).await?;
         let (appended, news) = basis.decide(shop, self.ring(), &wanted, commands)?;
         if !news.is_empty() && !news.append(self, shop).await? {
             let what = "the head moved while it was locked".to_owned();
             return Err(StoreError::BrokenChain { shop, position: basis.head.position, what });
         }
+        self.note_appended(&appended);
         Ok(appended)
     }
 }
