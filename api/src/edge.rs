@@ -131,9 +131,6 @@ pub(crate) async fn guard(State(edge): State<Arc<Edge>>, request: Request, next:
     };
     let headers = response.headers_mut();
     plain_headers(headers);
-    if is_api {
-        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    }
     if edge.is_https {
         let a_year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
         headers.entry(header::STRICT_TRANSPORT_SECURITY).or_insert(a_year);
@@ -147,18 +144,19 @@ pub(crate) fn plain_headers(headers: &mut HeaderMap) {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
         (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
 }
 
 /// Counts the client, and tells in the answer what is left to it. Not counted are webhooks, which are counted once their
-/// signature was looked at, and the platform's questions whether we live.
+/// signature was looked at, and what operators and their platform ask for, most of all when there is a flood.
 async fn limited(edge: &Edge, mut request: Request, next: Next) -> Response {
     let tally = Tally::default();
     request.extensions_mut().insert(tally.clone());
     let path = request.uri().path();
-    let is_counted = !path.starts_with("/webhooks") && !path.starts_with("/health");
+    let is_counted = !["/webhooks", "/health", "/metrics"].iter().any(|free| path.starts_with(free));
     let peer = request.extensions().get::<Peer>().copied();
     let decision = if is_counted { edge.count(request.headers(), peer, false).await } else { None };
     if let Some(decision) = decision {

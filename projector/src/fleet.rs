@@ -92,6 +92,7 @@ impl Watch {
         let mut fleet = self.database.begin_fleet().await?;
         let row = sqlx::query!(
             r#"SELECT (SELECT count(*) FROM directory WHERE paused_at IS NULL) AS "active!",
+                      (SELECT count(*) FROM directory WHERE paused_at IS NOT NULL) AS "paused!",
                       (SELECT count(*) FROM inbox_unclaimed) AS "unclaimed!",
                       EXTRACT(epoch FROM clock_timestamp())::float8 AS "now!""#
         )
@@ -108,6 +109,7 @@ impl Watch {
         fleet.commit().await?;
 
         GAUGES.active_shops.set(float(row.active));
+        GAUGES.paused_shops.set(float(row.paused));
         GAUGES.unclaimed.set(float(row.unclaimed));
         for (kind, (depth, oldest)) in KINDS.iter().zip(&GAUGES.queue) {
             let of_kind = || kinds.iter().filter(|row| kind_label(&row.kind) == *kind);
@@ -153,7 +155,7 @@ impl Watch {
         Ok(shops)
     }
 
-    /// A shop's numbers; `None` when it is not there any more.
+    /// A shop's numbers; what waits because the shop is paused waits for nobody. `None` when it is not there any more.
     async fn read(&self, shop: ShopId) -> Result<Option<Sample>, StoreError> {
         let names: Vec<String> = PROJECTIONS.iter().map(|(name, _)| (*name).to_owned()).collect();
         let mut tx = self.database.begin_reading(shop).await?;
@@ -163,7 +165,8 @@ impl Watch {
                           AS "oldest_s!",
                       (SELECT count(*) FROM inbox WHERE shop_id = $1 AND status = 'dead') AS "dead!"
                FROM inbox
-               WHERE shop_id = $1 AND status = 'pending'"#,
+               WHERE shop_id = $1 AND status = 'pending'
+                 AND NOT EXISTS (SELECT FROM directory WHERE shop_id = $1 AND paused_at IS NOT NULL)"#,
             shop.0,
         )
         .fetch_one(&mut *tx)
@@ -214,6 +217,7 @@ impl Watch {
 
 struct Gauges {
     active_shops: Gauge,
+    paused_shops: Gauge,
     unclaimed: Gauge,
     pending: Gauge,
     oldest_pending: Gauge,
@@ -234,8 +238,12 @@ struct ModelGauges {
 
 static GAUGES: LazyLock<Gauges> = LazyLock::new(|| {
     describe_gauge!("active_shops", "Registered shops that are not paused");
+    describe_gauge!("paused_shops", "Shops whose deliveries are kept and not worked on");
     describe_gauge!("inbox_unclaimed", "Deliveries for shops that are not registered");
-    describe_gauge!("inbox_pending", "Accepted deliveries that are not in the log yet");
+    describe_gauge!(
+        "inbox_pending",
+        "Accepted deliveries of shops that are not paused and that are not in the log yet"
+    );
     describe_gauge!("inbox_oldest_pending_seconds", "Age of the oldest of them");
     describe_gauge!("dead_letters", "Deliveries that could not be read");
     describe_gauge!("work_queue_rows", "Rows of the work queue, due or not");
@@ -258,6 +266,7 @@ static GAUGES: LazyLock<Gauges> = LazyLock::new(|| {
     };
     Gauges {
         active_shops: gauge!("active_shops"),
+        paused_shops: gauge!("paused_shops"),
         unclaimed: gauge!("inbox_unclaimed"),
         pending: gauge!("inbox_pending"),
         oldest_pending: gauge!("inbox_oldest_pending_seconds"),

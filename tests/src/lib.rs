@@ -6,6 +6,7 @@
 pub mod bodies;
 pub mod catalogue;
 mod database;
+pub mod observed;
 mod process;
 pub mod random;
 mod shop;
