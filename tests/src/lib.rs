@@ -8,11 +8,14 @@ pub mod catalogue;
 mod database;
 pub mod observed;
 mod process;
+pub mod proxy;
 pub mod random;
+mod redis;
 mod shop;
 
 pub use database::{Cluster, Login, TestDatabase};
 pub use process::{Ecomdash, bare_command, binary, command_on, free_folder, run};
+pub use redis::Redis;
 pub use shop::{Metrics, SECRET, Shop};
 
 use std::path::PathBuf;

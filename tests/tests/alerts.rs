@@ -201,7 +201,8 @@ fn selectors(expression: &str) -> Vec<(String, Vec<String>)> {
             '"' | '\'' => panic!("a string outside of a selector: {expression}"),
             _ if first.is_ascii_alphabetic() || first == '_' => {
                 let (word, behind) = rest.split_at(end);
-                let opens = behind.trim_start().starts_with('(');
+                let next = behind.trim_start();
+                let opens = ["(", "by (", "without ("].iter().any(|opening| next.starts_with(opening));
                 rest = behind;
                 if BEFORE_LABELS.contains(&word) && opens {
                     rest = behind.split_once(')').unwrap_or_else(|| panic!("no `)` in {expression}")).1;

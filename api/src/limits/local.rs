@@ -88,9 +88,9 @@ mod tests {
     #[test]
     fn a_flood_of_addresses_does_not_grow_without_bound() {
         let local = Local::new(Quota { per_minute: 1 });
-        for address in 0..MAX_KEYS as u32 + 20_000 {
+        for address in 0..u32::try_from(MAX_KEYS).unwrap() + 20_000 {
             local.count(Counted::Client(IpAddr::V4(Ipv4Addr::from_bits(address))));
         }
-        assert!(local.limiter.len() <= MAX_KEYS + SHARED_COUNTS as usize, "{}", local.limiter.len());
+        assert!(local.limiter.len() <= MAX_KEYS + usize::try_from(SHARED_COUNTS).unwrap(), "{}", local.limiter.len());
     }
 }
