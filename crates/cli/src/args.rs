@@ -217,6 +217,29 @@ mod tests {
     }
 
     #[test]
+    fn every_setting_is_in_the_example_and_in_the_readme() {
+        let (example, readme) = (include_str!("../../../.env.example"), include_str!("../../../README.md"));
+        let mut command = Args::command();
+        command.build();
+        let subcommands = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        let mut variables: Vec<String> = command
+            .get_arguments()
+            .chain(subcommands)
+            .filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned()))
+            .collect();
+        variables.sort_unstable();
+        variables.dedup();
+        assert!(variables.len() >= 15, "{variables:?}");
+        // The platform sets it.
+        variables.retain(|variable| variable != "RENDER_GIT_COMMIT");
+        for variable in variables {
+            let stands = example.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{variable}=")));
+            assert!(stands, "{variable} is not in .env.example");
+            assert!(readme.contains(&format!("| `{variable}` |")), "{variable} is not in README.md");
+        }
+    }
+
+    #[test]
     fn a_ttl_has_a_number_and_a_unit() {
         assert_eq!(parse_ttl("90s").unwrap(), Duration::seconds(90));
         assert_eq!(parse_ttl("30d").unwrap(), Duration::days(30));
