@@ -199,13 +199,11 @@ async fn gauges_of_the_fleet_are_true() {
     first.stats("2026-11-01", "2026-11-01").await;
     second.stats("2026-11-01", "2026-11-01").await;
     drop(working);
-    sqlx::raw_sql(
-        "UPDATE checkpoints SET parked_at = 2
-         WHERE projection = 'sales' AND generation = 1 AND shop_id = (SELECT min(shop_id::text)::uuid FROM directory)",
-    )
-    .execute(&mut database.superuser().await)
-    .await
-    .unwrap();
+    sqlx::query("UPDATE checkpoints SET parked_at = 2 WHERE projection = 'sales' AND generation = 1 AND shop_id = $1")
+        .bind(second.id.0)
+        .execute(&mut database.superuser().await)
+        .await
+        .unwrap();
     let after = page_when(&watching, "what is worked off is gone", |page| {
         value(page, "inbox_pending", &[]) == Some(0.0)
             && value(page, "parked_projections", &[("projection", "sales")]) == Some(1.0)
