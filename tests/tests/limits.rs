@@ -58,6 +58,14 @@ async fn until_shared(url: &str, is_shared: bool) {
     }
 }
 
+/// What a process that can serve says of itself.
+async fn readiness(url: &str) -> String {
+    let answer = reqwest::get(format!("{url}/health/ready")).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let body: Value = answer.json().await.unwrap();
+    body["status"].as_str().unwrap().to_owned()
+}
+
 /// What a quota lets through that was whole when the clock started: all of it, and what came back since.
 fn allowed(quota: usize, since: Instant) -> usize {
     quota + usize::try_from(since.elapsed().as_millis()).unwrap() * quota / 60_000 + 1
@@ -223,9 +231,11 @@ async fn redis_may_be_gone_from_the_start_die_and_come_back_and_nobody_is_refuse
     redis.kill();
     let server = serve(&database, &settings);
     assert_eq!(let_through(&[&server.url], 50, None).await, 50, "gone from the start");
+    assert_eq!(readiness(&server.url).await, "degraded");
     assert!(metric(&server.url, "rate_limit_fallbacks_total", &[]).await >= 50.0);
     assert!(redis.start_again());
     until_shared(&server.url, true).await;
+    assert_eq!(readiness(&server.url).await, "ready");
     assert_eq!(let_through(&[&server.url], 50, None).await, 50);
 
     // Killed under load.

@@ -135,6 +135,11 @@ impl Limits {
         Self::new(Quotas::default(), None, SecretString::default())
     }
 
+    /// Whether Redis is to be asked and is away.
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| !shared.is_connected())
+    }
+
     /// Counts one request; `None` where there is no limit.
     pub async fn count(&self, who: Counted) -> Option<Decision> {
         let own = self.own[who.scope()].as_ref()?;

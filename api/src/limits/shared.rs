@@ -82,6 +82,11 @@ impl SharedLimits {
         Some(Decision { is_allowed: is_allowed == 1, limit: quota.per_minute, remaining, wait })
     }
 
+    /// Redis answers.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn lose(&self, number: u64) {
         let mut connection = self.connection.write().unwrap_or_else(PoisonError::into_inner);
         if connection.as_ref().is_some_and(|(current, _)| *current == number) {

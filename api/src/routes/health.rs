@@ -18,13 +18,15 @@ pub fn alive(environment: &str) -> Json<Value> {
     Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "environment": environment }))
 }
 
-/// `GET /health/ready`: the database answers and has this build's schema; otherwise 503.
+/// `GET /health/ready`: the database answers and has this build's schema; otherwise 503. Without Redis it
+/// serves all the same, each process with limits of its own.
 pub async fn ready(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     let check = async {
         let mut connection = app.database.pool().acquire().await?;
         schema_is_current(&mut connection).await
     };
     match tokio::time::timeout(Duration::from_secs(3), check).await {
+        Ok(Ok(true)) if app.edge.limits.is_degraded() => Ok(Json(json!({ "status": "degraded" }))),
         Ok(Ok(true)) => Ok(Json(json!({ "status": "ready" }))),
         Ok(Ok(false)) => {
             Err(ApiError::Unavailable(Some("the schema is behind this build: run `ecomdash migrate`".into())))
