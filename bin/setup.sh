@@ -96,6 +96,39 @@ need_tools() {
   use_fast_linker
 }
 
+# Two programs that some tests run: promtool and redis-server. Where they cannot be had, those tests say so. Debian's
+# packages of both start a server, now and at every boot. So promtool is unpacked from its package and not installed, and
+# Redis is taken from redis-tools, which has the same program under another name and no service.
+need_test_tools() {
+  local tools work sudo=""
+  has promtool && has redis-server && return
+  tools=${CARGO_TARGET_DIR:-target}/tools
+  mkdir -p "$tools"
+  tools=$(cd "$tools" && pwd -P)
+  PATH=$PATH:$tools
+  has promtool && has redis-server && return
+  if ! has apt-get; then
+    has redis-server || { has brew && brew install redis >&2; } || true
+    has promtool || { has brew && brew install prometheus >&2; } || true
+    return 0
+  fi
+  [ "$(id -u)" = 0 ] || ! has sudo || ! sudo -n true 2>/dev/null || sudo="sudo -n"
+  work=$(mktemp -d)
+  chmod 755 "$work" # apt's own user writes there
+  say "fetching promtool and redis-server for the tests"
+  $sudo apt-get -qq update </dev/null >&2 || true
+  if ! has redis-server; then
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends redis-tools </dev/null >&2 &&
+      ln -sf /usr/bin/redis-check-rdb "$tools/redis-server" || true
+  fi
+  if ! has promtool; then
+    (cd "$work" && apt-get -qq download prometheus </dev/null >&2 &&
+      dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool >promtool &&
+      chmod 755 promtool && ./promtool --version >/dev/null && mv promtool "$tools/") || true
+  fi
+  rm -rf "$work"
+}
+
 # False if there is none and none can be built: `cargo test` has to do.
 need_nextest() {
   has cargo-nextest || cargo install --locked cargo-nextest --version 0.9.143 >&2

@@ -8,7 +8,11 @@ use axum::{
 };
 use domain::ShopId;
 
-use crate::{ApiError, App, tokens};
+use crate::{
+    ApiError, App,
+    limits::{Counted, Tally},
+    tokens,
+};
 
 /// What a token may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +77,20 @@ impl FromRequestParts<App> for Caller {
         let known = tokens::look_up(&mut fleet, token.trim()).await?;
         fleet.commit().await?;
         let (shop, role) = known.ok_or(ApiError::Unauthorized)?;
+        if let Some(shop) = shop {
+            within_limit(parts, app, shop).await?;
+        }
         Ok(Self { shop, role })
     }
+}
+
+/// All tokens of a shop share its quota, from wherever they are used.
+async fn within_limit(parts: &Parts, app: &App, shop: ShopId) -> Result<(), ApiError> {
+    let Some(decision) = app.edge.limits.count(Counted::Shop(shop)).await else { return Ok(()) };
+    if let Some(tally) = parts.extensions.get::<Tally>() {
+        tally.note(decision);
+    }
+    if decision.is_allowed { Ok(()) } else { Err(ApiError::TooManyRequests(decision.wait_s())) }
 }
 
 /// The shop whose figures the caller may read: the only source of a shop's id for queries.

@@ -49,6 +49,9 @@ pub enum ApiError {
     /// The client did not send its request in time.
     #[error("the request did not come in time")]
     TooSlow,
+    /// More than are allowed; with the seconds after which the next one passes.
+    #[error("too many requests; try again later")]
+    TooManyRequests(u64),
     /// It took too long.
     #[error("the request took too long")]
     Timeout,
@@ -76,6 +79,7 @@ impl ApiError {
             }
             Self::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoded", "The body is encoded"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The request came too slowly"),
+            Self::TooManyRequests(_) => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout", "It took too long"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available just now"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
@@ -139,6 +143,9 @@ impl IntoResponse for ApiError {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
             }
             _ => {}
+        }
+        if let Self::TooManyRequests(seconds) = self {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

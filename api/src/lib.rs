@@ -3,13 +3,17 @@
 //! To add an endpoint: a file in `routes/`, and a line in [`routes`]. What its `#[utoipa::path]` says goes into the document.
 
 mod auth;
+mod edge;
 mod error;
 mod figures;
+mod limits;
+mod metrics;
 mod openapi;
 mod period;
 mod request_log;
 mod routes;
 mod server;
+mod side;
 mod tokens;
 mod webhooks;
 
@@ -25,9 +29,13 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use auth::Role;
+pub use edge::{Edge, Origins};
 pub use error::ApiError;
+pub use limits::{Limits, Peer, Quota, Quotas, SharedLimits};
+pub use metrics::{MetricsPage, register_metrics};
 pub use openapi::document;
 pub use server::{ServerOptions, serve};
+pub use side::side_router;
 pub use tokens::{IssuedToken, TokenInfo, issue, list, revoke};
 
 /// Bodies other than webhooks are at most this long.
@@ -48,6 +56,8 @@ pub struct App {
     pub clock: fn() -> DateTime<Utc>,
     /// `development`, `production` …
     pub environment: Arc<str>,
+    /// How it meets the world: limits, origins, metrics.
+    pub edge: Arc<Edge>,
 }
 
 /// Every route, with what the document says of it.
@@ -61,6 +71,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(webhooks::receive_topic))
         .routes(routes!(routes::health::live))
         .routes(routes!(routes::health::ready))
+        .routes(routes!(metrics::page))
         .routes(routes!(routes::docs::document))
         .routes(routes!(routes::docs::page))
         .routes(routes!(routes::docs::page_in_folder))
@@ -69,7 +80,8 @@ fn routes() -> OpenApiRouter<App> {
 
 /// The whole surface.
 pub fn router(app: App) -> Router {
-    surface().with_state(app)
+    let edge = Arc::clone(&app.edge);
+    surface().layer(middleware::from_fn_with_state(edge, edge::guard)).layer(middleware::from_fn(request_log::observe)).with_state(app)
 }
 
 fn surface() -> Router<App> {
@@ -77,5 +89,4 @@ fn surface() -> Router<App> {
         .fallback(async || ApiError::NotFound("no such route"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn(request_log::observe))
 }

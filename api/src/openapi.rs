@@ -122,6 +122,15 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
                 .build(),
         ),
     );
+    components.add_security_scheme(
+        "metrics",
+        SecurityScheme::Http(
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some("What METRICS_TOKEN says"))
+                .build(),
+        ),
+    );
     let signature = ApiKeyValue::with_description(
         "X-Shopify-Hmac-Sha256",
         "HMAC-SHA256 of the body's bytes as sent, under the app's secret, in base64",
@@ -140,7 +149,7 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
 
 fn complete_operation(operation: &mut Operation) {
     let roles = roles_of(operation);
-    let mut usual = vec!["500", "503"];
+    let mut usual = vec!["429", "500", "503"];
     if !roles.is_empty() {
         usual.push("401");
         let who = format!("For tokens of {}.", roles.join(", "));
@@ -169,9 +178,10 @@ fn roles_of(operation: &Operation) -> Vec<String> {
 }
 
 /// Answers that no handler gives by itself.
-const USUAL: [(&str, &str, &str); 4] = [
+const USUAL: [(&str, &str, &str); 5] = [
     ("401", "Unauthorized", "No token, or none that is good"),
     ("403", "Forbidden", "The token's role may not do this"),
+    ("429", "TooManyRequests", "Too many requests of one client or shop"),
     ("500", "Internal", "A fault of ours"),
     ("503", "Unavailable", "Not available just now: try again shortly"),
 ];
@@ -189,7 +199,7 @@ fn complete_response(status: &str, response: &mut Response) {
     header("x-request-id", "The caller's own, if it is well formed", None);
     match status {
         "401" => header("www-authenticate", "How to authenticate", None),
-        "503" => header("retry-after", "In how many seconds", Some("^[0-9]+$")),
+        "429" | "503" => header("retry-after", "In how many seconds", Some("^[0-9]+$")),
         _ => {}
     }
     if status >= "400" && response.content.is_empty() {

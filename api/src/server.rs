@@ -60,10 +60,10 @@ pub async fn serve(
     let connections = Connections::new(options.max_connections);
     let tasks = TaskTracker::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) if is_fatal(&error) => return Err(error),
                 Err(error) => {
                     // Out of file descriptors, most likely: connections that end give some back.
@@ -77,7 +77,7 @@ pub async fn serve(
             continue;
         };
         prepare(&stream);
-        tasks.spawn(connection::serve(stream, router.clone(), options, place, stop.clone()));
+        tasks.spawn(connection::serve(stream, peer, router.clone(), options, place, stop.clone()));
     }
     drop(listener);
     tasks.close();

@@ -3,6 +3,7 @@
 use std::{error::Error, io, time::Duration};
 
 use axum::{
+    Extension,
     body::{Body, HttpBody},
     extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, StatusCode, header},
@@ -10,13 +11,16 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Datelike, Utc};
 use http_body_util::BodyExt;
-use ingest::Delivery;
+use ingest::{Accepted, Delivery};
 use secrecy::ExposeSecret;
 use shopify::{ShopDomain, signature};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa::IntoParams;
 
-use crate::{ApiError, App};
+use crate::{
+    ApiError, App, Peer,
+    metrics::{WebhookOutcome, count_webhook},
+};
 
 /// Shopify's largest bodies are below it.
 const MAX_BODY_BYTES: usize = 5 * 1024 * 1024;
@@ -26,6 +30,8 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(4);
 static BUDGET: Semaphore = Semaphore::const_new(256 * 1024 * 1024);
 /// A header that is longer says nothing that is kept.
 const MAX_HEADER_CHARS: usize = 255;
+
+type PeerOf = Option<Extension<Peer>>;
 
 /// What Shopify sends beside a body. None of it is signed, and a delivery is kept without any of it.
 #[derive(IntoParams)]
@@ -63,8 +69,13 @@ struct DeliveryHeaders {
     ),
     security(("signature" = [])),
 )]
-pub async fn receive(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<StatusCode, ApiError> {
-    accept(&app, None, &headers, body).await
+pub async fn receive(
+    State(app): State<App>,
+    peer: PeerOf,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    counted(&app, peer, &headers, accept(&app, None, &headers, body).await).await
 }
 
 /// Takes a delivery of a topic: `orders_create` is `orders/create`.
@@ -84,15 +95,41 @@ pub async fn receive(State(app): State<App>, headers: HeaderMap, body: Body) -> 
 pub async fn receive_topic(
     State(app): State<App>,
     topic: Result<Path<String>, PathRejection>,
+    peer: PeerOf,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     // A path that is no text names no topic.
     let topic = topic.ok().map(|Path(topic)| topic);
-    accept(&app, topic.as_deref(), &headers, body).await
+    counted(&app, peer, &headers, accept(&app, topic.as_deref(), &headers, body).await).await
 }
 
-async fn accept(app: &App, path: Option<&str>, headers: &HeaderMap, body: Body) -> Result<StatusCode, ApiError> {
+/// Counts a delivery by what became of it. A client that sends many whose signature does not fit is told to wait; that
+/// is said after the signature was looked at, so that a signed one passes whatever else came from the same address.
+async fn counted(
+    app: &App,
+    peer: PeerOf,
+    headers: &HeaderMap,
+    accepted: Result<Accepted, ApiError>,
+) -> Result<StatusCode, ApiError> {
+    count_webhook(match &accepted {
+        Ok(Accepted::New) => WebhookOutcome::Stored,
+        Ok(Accepted::Duplicate) => WebhookOutcome::Duplicate,
+        Ok(Accepted::Unclaimed) => WebhookOutcome::Unclaimed,
+        Err(ApiError::BadSignature) => WebhookOutcome::Forged,
+        Err(ApiError::TooLarge(_) | ApiError::BadRequest(_)) => WebhookOutcome::Unreadable,
+        Err(_) => WebhookOutcome::NotStored,
+    });
+    if matches!(accepted, Err(ApiError::BadSignature)) {
+        let decision = app.edge.count(headers, peer.map(|Extension(peer)| peer), true).await;
+        if let Some(refusal) = decision.filter(|decision| !decision.is_allowed) {
+            return Err(ApiError::TooManyRequests(refusal.wait_s()));
+        }
+    }
+    accepted.map(|_| StatusCode::OK)
+}
+
+async fn accept(app: &App, path: Option<&str>, headers: &HeaderMap, body: Body) -> Result<Accepted, ApiError> {
     let body = signed_body(app, headers, body).await?;
     let text = |name: &str| {
         let value = headers.get(name)?.to_str().ok()?.trim();
@@ -116,7 +153,7 @@ async fn accept(app: &App, path: Option<&str>, headers: &HeaderMap, body: Body) 
         Ok(Ok(accepted)) => {
             tracing::debug!(topic, ?accepted, "delivery stored");
             app.wake.notify_waiters();
-            Ok(StatusCode::OK)
+            Ok(accepted)
         }
         Ok(Err(error)) => Err(ApiError::Unavailable(Some(Box::new(error)))),
         Err(_) => Err(ApiError::Timeout),

@@ -6,7 +6,9 @@
 
 mod checkpoint;
 mod claim;
+mod fleet;
 mod fold;
+mod metrics;
 mod project;
 mod rebuild;
 mod worker;
@@ -14,6 +16,8 @@ mod worker;
 use event_store::{Database, PROJECT, StoreError};
 use ingest::INGEST;
 
+pub use fleet::watch_fleet;
+pub use metrics::register_metrics;
 pub use rebuild::{Comparison, RebuildOptions, Rebuilt, rebuild};
 pub use worker::{Worker, WorkerOptions};
 

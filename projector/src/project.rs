@@ -11,13 +11,14 @@ use crate::{
 /// How many events a batch takes.
 const BATCH: i64 = 1000;
 
-/// Folds the next batch into every live read model that stands at the same place, and moves them on.
-pub async fn project(claim: &mut Claim, cache: &mut OrderCache) -> Result<(), StoreError> {
+/// Folds the next batch into every live read model that stands at the same place, and moves them on. Returns how
+/// many events it were.
+pub async fn project(claim: &mut Claim, cache: &mut OrderCache) -> Result<u64, StoreError> {
     let mut live = live_checkpoints(&mut claim.tx).await?;
     live.retain(|checkpoint| !checkpoint.is_parked);
     // Those that lag behind (one that was parked and is tried again) catch up first.
     let Some(position) = live.iter().map(|checkpoint| checkpoint.position).min() else {
-        return claim.settle(None).await;
+        return claim.settle(None).await.map(|()| 0);
     };
     let furthest = live.iter().map(|checkpoint| checkpoint.position).max().unwrap_or(position);
     live.retain(|checkpoint| checkpoint.position == position);
@@ -26,7 +27,7 @@ pub async fn project(claim: &mut Claim, cache: &mut OrderCache) -> Result<(), St
     let limit = if furthest > position { BATCH.min(furthest - position) } else { BATCH };
     let page = claim.tx.events_after(position, limit).await?;
     let Some(last) = page.last().map(|event| event.position) else {
-        return claim.settle(None).await;
+        return claim.settle(None).await.map(|()| 0);
     };
     let targets = live.iter().filter_map(|checkpoint| Target::new(&checkpoint.projection, checkpoint.generation));
     let mut into: Vec<Target> = targets.collect();
@@ -41,7 +42,8 @@ pub async fn project(claim: &mut Claim, cache: &mut OrderCache) -> Result<(), St
         rebuild_if_the_zone_changed(&mut claim.tx, &live).await?;
     }
     let is_full = i64::try_from(page.len()).is_ok_and(|count| count == limit);
-    claim.settle(is_full.then_some(0.0)).await
+    claim.settle(is_full.then_some(0.0)).await?;
+    Ok(u64::try_from(page.len()).unwrap_or(u64::MAX))
 }
 
 /// Marks the read models that stand at the event that could not be digested. They stay there, visibly, until a worker

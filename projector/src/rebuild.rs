@@ -14,6 +14,7 @@ use crate::{
     checkpoint::{Checkpoint, advance, live_checkpoint, live_checkpoints, next_generation, shop_zone, zone},
     claim::{REBUILD, lock},
     fold::{OrderCache, Target, fold_page},
+    metrics::count_rebuild,
 };
 
 /// How many rows of an old generation a transaction deletes.
@@ -76,6 +77,23 @@ impl Comparison {
 /// [`StoreError`]; what was filled stays and is gone on with next time, as when this is dropped half-way.
 /// [`StoreError::Conflict`] when another rebuild of the shop was there first.
 pub async fn rebuild(
+    database: &Database,
+    shop: ShopId,
+    options: RebuildOptions,
+    progress: impl FnMut(i64, i64),
+) -> Result<Rebuilt, StoreError> {
+    let name = options.projection.clone();
+    let rebuilt = rebuild_in_steps(database, shop, options, progress).await;
+    let outcome = match &rebuilt {
+        Ok(rebuilt) if rebuilt.switched => "switched",
+        Ok(_) => "compared",
+        Err(_) => "failed",
+    };
+    count_rebuild(&name, outcome);
+    rebuilt
+}
+
+async fn rebuild_in_steps(
     database: &Database,
     shop: ShopId,
     options: RebuildOptions,

@@ -1,6 +1,10 @@
 //! The loop: look for work, do a batch, look again.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use event_store::{Database, PROJECT, StoreError};
 use futures::FutureExt;
@@ -12,6 +16,7 @@ use crate::{
     checkpoint::stale_projections,
     claim::{Candidate, REBUILD, candidates, claim, enqueue, lock},
     fold::OrderCache,
+    metrics::{count_failed, count_folded, count_parked, count_put_off},
     project::{park, project, unpark},
     rebuild::{RebuildOptions, rebuild},
 };
@@ -186,10 +191,12 @@ impl Worker {
                     let Some(mut tx) = lock(&self.database, candidate.shop, INGEST).await? else {
                         return Ok(());
                     };
+                    let mut outcomes = Vec::with_capacity(ids.len());
                     for id in ids {
-                        ingest::put_off(&mut tx, id, &error).await?;
+                        outcomes.push(ingest::put_off(&mut tx, id, &error).await?);
                     }
                     tx.commit().await?;
+                    outcomes.into_iter().for_each(ingest::count_put_off);
                 }
             }
         }
@@ -198,13 +205,18 @@ impl Worker {
 
     /// The next page of a shop's log into its read models.
     async fn project(&self, candidate: &Candidate, cache: &mut OrderCache) -> Result<bool, StoreError> {
+        let began = Instant::now();
         let Some(mut claim) = claim(&self.database, candidate).await? else {
             return Ok(false);
         };
         match guarded(project(&mut claim, cache)).await {
-            Ok(()) => claim.commit().await?,
+            Ok(events) => {
+                claim.commit().await?;
+                count_folded(events, began.elapsed());
+            }
             Err(error) => {
                 claim.give_up().await;
+                count_failed();
                 // Whatever is not the event's own fault passes, or is mended outside.
                 if !error.blames_the_input() {
                     return Err(error);
@@ -213,6 +225,7 @@ impl Worker {
                 if let Some(mut claim) = crate::claim::claim(&self.database, candidate).await? {
                     park(&mut claim, &error).await?;
                     claim.commit().await?;
+                    count_parked();
                 }
             }
         }
@@ -228,6 +241,7 @@ impl Worker {
             StoreError::Newer { .. } => 5.0,
             _ => 15.0,
         };
+        count_put_off(&candidate.kind, error);
         tracing::warn!(shop = %candidate.shop, kind = candidate.kind, error = error as &dyn std::error::Error, "put off");
         if let Some(mut claim) = claim(&self.database, candidate).await? {
             claim.settle(Some(seconds)).await?;
@@ -304,7 +318,9 @@ async fn guarded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result
     outcome.unwrap_or_else(|_| Err(StoreError::Refused("the work panicked".into())))
 }
 
+/// Of a batch that was committed.
 fn report(candidate: &Candidate, ingested: Ingested) {
+    ingested.count();
     if ingested.dead > 0 {
         tracing::warn!(shop = %candidate.shop, dead = ingested.dead, "deliveries became dead letters");
     }

@@ -30,6 +30,15 @@ class Signature(requests.auth.AuthBase):
         return request
 
 
+class MetricsToken(requests.auth.AuthBase):
+    """Its own token, whichever role the rest is asked as."""
+
+    def __call__(self, request):
+        request.headers["Authorization"] = "Bearer " + os.environ["FUZZ_METRICS_TOKEN"]
+        return request
+
+
+schemathesis.auth.set_from_requests(MetricsToken()).apply_to(path_regex="^/metrics")
 schemathesis.auth.set_from_requests(Signature()).apply_to(path_regex="^/webhooks")
 
 

@@ -8,14 +8,18 @@ pub mod canaries;
 pub mod catalogue;
 mod database;
 pub mod documents;
+pub mod observed;
 mod process;
+pub mod proxy;
 pub mod random;
 pub mod raw_http;
+mod redis;
 mod shop;
 pub mod surface;
 
 pub use database::{Cluster, Login, TestDatabase};
 pub use process::{Ecomdash, bare_command, binary, command_on, free_folder, run};
+pub use redis::Redis;
 pub use shop::{Metrics, SECRET, Shop};
 
 use std::path::PathBuf;

@@ -174,8 +174,24 @@ fn assert_silent(secrets: &Canaries, output: &str) {
 /// The binary with nothing of the caller's environment that would change what it does.
 pub fn bare_command(data: &Path) -> Command {
     let mut command = Command::new(binary());
-    for variable in ["DATABASE_URL", "DATABASE_DIRECT_URL", "PORT", "ENVIRONMENT", "LOG_LEVEL", "ENCRYPTION_KEYS"] {
+    for variable in [
+        "DATABASE_URL",
+        "DATABASE_DIRECT_URL",
+        "PORT",
+        "ENVIRONMENT",
+        "LOG_LEVEL",
+        "ENCRYPTION_KEYS",
+        "METRICS_TOKEN",
+        "METRICS_PORT",
+        "ALLOWED_ORIGINS",
+        "REDIS_URL",
+        "TRUSTED_PROXIES",
+    ] {
         command.env_remove(variable);
+    }
+    // All of a test's clients have one address: limits are for the tests that ask for them.
+    for limit in ["RATE_LIMIT_PER_CLIENT", "RATE_LIMIT_PER_SHOP", "RATE_LIMIT_FORGED"] {
+        command.env(limit, "0");
     }
     command.env("ECOMDASH_DATA", data).env("SHOPIFY_API_SECRET", SECRET);
     command

@@ -23,7 +23,8 @@ pub struct Live {
 /// It can serve.
 #[derive(Serialize, ToSchema)]
 pub struct Ready {
-    #[schema(pattern = "^ready$")]
+    /// `degraded`: Redis is away, and each process has limits of its own.
+    #[schema(pattern = "^(ready|degraded)$")]
     status: &'static str,
 }
 
@@ -33,10 +34,15 @@ pub struct Ready {
     responses((status = 200, description = "It lives", body = Live)),
 )]
 pub async fn live(State(app): State<App>) -> Json<Live> {
-    Json(Live { status: "ok", version: env!("CARGO_PKG_VERSION"), environment: app.environment.to_string() })
+    alive(&app.environment)
 }
 
-/// The database answers and has this build's schema; otherwise 503.
+/// What a process that lives says of itself.
+pub fn alive(environment: &str) -> Json<Live> {
+    Json(Live { status: "ok", version: env!("CARGO_PKG_VERSION"), environment: environment.to_owned() })
+}
+
+/// The database answers and has this build's schema; otherwise 503. Without Redis it serves all the same.
 #[utoipa::path(
     get, path = "/health/ready", tag = "service",
     responses((status = 200, description = "It can serve", body = Ready)),
@@ -47,6 +53,7 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Ready>, ApiError> {
         schema_is_current(&mut connection).await
     };
     match tokio::time::timeout(Duration::from_secs(3), check).await {
+        Ok(Ok(true)) if app.edge.limits.is_degraded() => Ok(Json(Ready { status: "degraded" })),
         Ok(Ok(true)) => Ok(Json(Ready { status: "ready" })),
         Ok(Ok(false)) => {
             Err(ApiError::Unavailable(Some("the schema is behind this build: run `ecomdash migrate`".into())))

@@ -1,6 +1,11 @@
 //! One connection, from its first byte to its last.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -16,13 +21,20 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{ServerOptions, connections::Place, guarded::Guarded};
-use crate::ApiError;
+use crate::{ApiError, Peer, edge::plain_headers, request_log::Deadline};
 
 /// A spare place is for one short question.
 const SPARE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Answers requests until either side has enough.
-pub async fn serve(stream: TcpStream, router: Router, options: ServerOptions, place: Place, stop: CancellationToken) {
+pub async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    options: ServerOptions,
+    place: Place,
+    stop: CancellationToken,
+) {
     let place = Arc::new(place);
     let limit = |usual: Duration| if place.is_spare { usual.min(SPARE_TIMEOUT) } else { usual };
     let activity = Arc::clone(&place.activity);
@@ -37,7 +49,7 @@ pub async fn serve(stream: TcpStream, router: Router, options: ServerOptions, pl
                 let response = if place.is_spare && request.uri().path() != "/health" {
                     no_room()
                 } else {
-                    answer(router, request, options.request_timeout).await
+                    answer(router, request, peer, options.request_timeout).await
                 };
                 place.answered();
                 Ok::<_, Infallible>(response)
@@ -72,17 +84,26 @@ pub async fn serve(stream: TcpStream, router: Router, options: ServerOptions, pl
     }
 }
 
-async fn answer(router: Router, request: Request<Incoming>, limit: Duration) -> Response {
-    let request = request.map(Body::new);
+async fn answer(router: Router, request: Request<Incoming>, peer: SocketAddr, limit: Duration) -> Response {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Peer(peer));
+    request.extensions_mut().insert(Deadline(Instant::now() + limit));
     match tokio::time::timeout(limit, router.oneshot(request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(never)) => match never {},
-        Err(_) => ApiError::Timeout.into_response(),
+        Err(_) => plain(ApiError::Timeout),
     }
 }
 
+/// A problem that no route answered.
+fn plain(problem: ApiError) -> Response {
+    let mut response = problem.into_response();
+    plain_headers(response.headers_mut());
+    response
+}
+
 fn no_room() -> Response {
-    let mut response = ApiError::Unavailable(None).into_response();
+    let mut response = plain(ApiError::Unavailable(None));
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

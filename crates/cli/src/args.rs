@@ -30,7 +30,7 @@ pub enum Command {
     /// The API
     Serve(ServeArgs),
     /// The workers: deliveries into events, events into read models
-    Work,
+    Work(WorkArgs),
     /// Brings the database's schema up to date
     Migrate,
     /// Shops: register, list, show, pause
@@ -77,6 +77,15 @@ pub struct IngestArgs {
     pub shop: ShopDomain,
     /// The file: one `Order` a line as JSON, its connections nested; `-` is standard input
     pub file: std::path::PathBuf,
+}
+
+/// `work`
+#[derive(Debug, ClapArgs)]
+pub struct WorkArgs {
+    /// Port that /health and /metrics are served on, on 127.0.0.1, in production on every address; 0 takes any free one
+    /// [default: none is listened on]
+    #[arg(long, env = "METRICS_PORT")]
+    pub metrics_port: Option<u16>,
 }
 
 /// `shop …`
@@ -217,6 +226,29 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_setting_is_in_the_example_and_in_the_readme() {
+        let (example, readme) = (include_str!("../../../.env.example"), include_str!("../../../README.md"));
+        let mut command = Args::command();
+        command.build();
+        let subcommands = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        let mut variables: Vec<String> = command
+            .get_arguments()
+            .chain(subcommands)
+            .filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned()))
+            .collect();
+        variables.sort_unstable();
+        variables.dedup();
+        assert!(variables.len() >= 15, "{variables:?}");
+        // The platform sets it.
+        variables.retain(|variable| variable != "RENDER_GIT_COMMIT");
+        for variable in variables {
+            let stands = example.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{variable}=")));
+            assert!(stands, "{variable} is not in .env.example");
+            assert!(readme.contains(&format!("| `{variable}` |")), "{variable} is not in README.md");
+        }
     }
 
     #[test]

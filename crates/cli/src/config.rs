@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use api::{Edge, Limits, Origins, Quota, Quotas, SharedLimits};
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use vault::MasterRing;
@@ -42,6 +43,30 @@ pub struct Environment {
         hide = true
     )]
     pub inbox_retention_days: i32,
+    /// Who may read /metrics; without it, there is no such route
+    #[arg(long, env = "METRICS_TOKEN", hide = true, hide_env_values = true)]
+    pub metrics_token: Option<SecretString>,
+    /// The revision that was built, as build_info shows it
+    #[arg(long, env = "RENDER_GIT_COMMIT", hide = true)]
+    pub revision: Option<String>,
+    /// Origins whose pages may call the API
+    #[arg(long, env = "ALLOWED_ORIGINS", default_value = "", hide = true, hide_env_values = true)]
+    pub allowed_origins: String,
+    /// redis://… that rate limits are shared through
+    #[arg(long, env = "REDIS_URL", hide = true, hide_env_values = true)]
+    pub redis_url: Option<SecretString>,
+    /// Proxies in front that add to X-Forwarded-For
+    #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 0, hide = true)]
+    pub trusted_proxies: u8,
+    /// Requests a minute of one client address; 0: any number
+    #[arg(long, env = "RATE_LIMIT_PER_CLIENT", default_value_t = 6_000, hide = true)]
+    pub rate_limit_per_client: u32,
+    /// Requests a minute of one shop's tokens; 0: any number
+    #[arg(long, env = "RATE_LIMIT_PER_SHOP", default_value_t = 12_000, hide = true)]
+    pub rate_limit_per_shop: u32,
+    /// Deliveries a minute of one client address whose signature does not fit; 0: any number
+    #[arg(long, env = "RATE_LIMIT_FORGED", default_value_t = 600, hide = true)]
+    pub rate_limit_forged: u32,
     /// error, warn, info, debug or trace
     #[arg(long, env = "LOG_LEVEL", default_value = "info", hide = true)]
     pub log_level: String,
@@ -76,6 +101,37 @@ impl Environment {
             bail!("SHOPIFY_API_SECRET is empty: anybody could sign webhooks");
         }
         Ok(secrets)
+    }
+
+    /// Who may read the metrics, if anybody.
+    pub fn metrics_token(&self) -> anyhow::Result<Option<SecretString>> {
+        let Some(token) = &self.metrics_token else { return Ok(None) };
+        let plain = token.expose_secret();
+        if plain.is_empty() || !plain.bytes().all(|byte| byte.is_ascii_graphic()) {
+            bail!("METRICS_TOKEN is empty, or holds what no header can");
+        }
+        Ok(Some(token.clone()))
+    }
+
+    /// How the API meets the world. Called within a runtime.
+    pub fn edge(&self) -> anyhow::Result<Edge> {
+        let origins = Origins::parse(&self.allowed_origins).map_err(|fault| anyhow!("ALLOWED_ORIGINS: {fault}"))?;
+        let quota = |per_minute| Quota { per_minute };
+        let quotas = Quotas {
+            client: quota(self.rate_limit_per_client),
+            shop: quota(self.rate_limit_per_shop),
+            forged: quota(self.rate_limit_forged),
+        };
+        let shared = match &self.redis_url {
+            // The reason would show the URL, which may hold a password.
+            Some(url) => Some(SharedLimits::connect(url.expose_secret()).map_err(|_| {
+                anyhow!("REDIS_URL cannot be used: it is not of the form redis://[:password@]host[:port]")
+            })?),
+            None => None,
+        };
+        let key = self.shopify_secrets()?.swap_remove(0);
+        let limits = Limits::new(quotas, shared, key);
+        Ok(Edge::new(origins, limits, self.trusted_proxies.into(), self.is_production()))
     }
 
     fn secret(&self, variable: &str, given: Option<&SecretString>, file: &str) -> anyhow::Result<SecretString> {

@@ -4,7 +4,9 @@ pub mod args;
 mod commands;
 mod config;
 mod logging;
+mod observe;
 pub mod postgres;
+mod process;
 mod session;
 
 pub use commands::run;

@@ -13,6 +13,7 @@ use vault::{MasterRing, Sealer, VaultError};
 use crate::{
     Envelope, Link, ShopTx, StoreError, StreamId,
     command::AnyState,
+    metrics::{COUNTERS, count},
     shop::unwrap_shop_key,
     snapshot::{Due, EVERY, Restored, Stored},
 };
@@ -38,6 +39,7 @@ impl ShopTx {
     pub async fn execute(&mut self, mut commands: Vec<Envelope>) -> Result<Vec<Appended>, StoreError> {
         let shop = self.shop();
         let wanted = Wanted::by(&mut commands);
+        COUNTERS.commands_locked.increment(count(commands.len()));
         let ring = self.shared_ring();
         let mut basis = Basis::load(&mut *self, shop, &ring, &wanted, Lock::Head).await?;
         let (appended, news) = basis.decide(shop, &ring, &wanted, commands)?;
@@ -49,6 +51,7 @@ impl ShopTx {
             return Err(StoreError::BrokenChain { shop, position: basis.head.position, what });
         }
         basis.snapshots_due(shop, &ring)?.write(self, shop).await?;
+        self.note_appended(&appended);
         Ok(appended)
     }
 }

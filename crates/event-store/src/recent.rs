@@ -18,6 +18,7 @@ use sqlx::{PgPool, Postgres, pool::PoolConnection};
 use crate::{
     Appended, Database, Envelope, Metadata, StoreError,
     append::{Basis, Lock, Wanted},
+    metrics::{COUNTERS, count},
 };
 
 /// How long wrapped keys and histories are kept, and connections out of their pool.
@@ -139,10 +140,15 @@ impl Database {
         }
         match news.append(&mut connection, shop).await {
             Ok(true) => {}
-            Ok(false) => return Ok(None),
+            Ok(false) => {
+                COUNTERS.head_conflicts.increment(1);
+                return Ok(None);
+            }
             Err(error) if error.leaves_open() => return Err(error),
             Err(_) => return Ok(None),
         }
+        COUNTERS.commands_direct.increment(1);
+        COUNTERS.events_appended.increment(count(appended[0].events));
         self.recent().put(shop, basis);
         self.recent().keep(connection, self.pool());
         Ok(Some(appended[0]))

@@ -15,7 +15,11 @@ use sqlx::{
 };
 use vault::MasterRing;
 
-use crate::{StoreError, recent::Recent};
+use crate::{
+    Appended, StoreError,
+    metrics::{COUNTERS, count},
+    recent::Recent,
+};
 
 /// How to reach the database.
 #[derive(Debug, Clone)]
@@ -93,7 +97,7 @@ impl Database {
     /// [`StoreError::Unavailable`] when no connection can be had.
     pub async fn begin(&self, shop: ShopId) -> Result<ShopTx, StoreError> {
         let tx = self.begin_with(begin_sql(shop)).await?;
-        Ok(ShopTx { tx, shop, ring: Arc::clone(&self.ring) })
+        Ok(ShopTx { tx, shop, ring: Arc::clone(&self.ring), appended: 0 })
     }
 
     /// A transaction that reads one shop, at one moment: all its statements see the same state.
@@ -103,7 +107,7 @@ impl Database {
     pub async fn begin_reading(&self, shop: ShopId) -> Result<ShopTx, StoreError> {
         let sql = begin_sql(shop).replacen("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 1);
         let tx = self.begin_with(sql).await?;
-        Ok(ShopTx { tx, shop, ring: Arc::clone(&self.ring) })
+        Ok(ShopTx { tx, shop, ring: Arc::clone(&self.ring), appended: 0 })
     }
 
     /// A transaction that sees no shop: only the directory, tokens, unclaimed deliveries and the work queue.
@@ -135,7 +139,12 @@ impl Database {
                 {
                     attempts += 1;
                 }
-                outcome => return Ok(outcome?),
+                outcome => {
+                    if matches!(outcome, Err(sqlx::Error::PoolTimedOut)) {
+                        COUNTERS.acquire_timeouts.increment(1);
+                    }
+                    return Ok(outcome?);
+                }
             }
         }
     }
@@ -153,6 +162,8 @@ pub struct ShopTx {
     tx: Transaction<'static, Postgres>,
     shop: ShopId,
     ring: Arc<MasterRing>,
+    /// Events that are there once this commits.
+    appended: u64,
 }
 
 impl ShopTx {
@@ -178,7 +189,13 @@ impl ShopTx {
     /// # Errors
     /// [`StoreError::Unavailable`] leaves open whether it was made so: what was written must bear being written again.
     pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.tx.commit().await?)
+        self.tx.commit().await?;
+        COUNTERS.events_appended.increment(self.appended);
+        Ok(())
+    }
+
+    pub(crate) fn note_appended(&mut self, appended: &[Appended]) {
+        self.appended += appended.iter().map(|appended| count(appended.events)).sum::<u64>();
     }
 
     /// Undoes it, and returns when its locks are free. Merely dropped, it is undone a little later.

@@ -29,6 +29,8 @@ pub struct Ingested {
     pub events: usize,
     /// Deliveries that became dead letters.
     pub dead: usize,
+    /// Deliveries that are kept and say nothing that is counted.
+    pub ignored: usize,
     /// The batch was full: there may be more.
     pub is_full: bool,
 }
@@ -74,11 +76,11 @@ pub async fn ingest(tx: &mut ShopTx, entry: &DirectoryEntry, limit: i64) -> Resu
     settle(tx, entry, pending, is_full).await
 }
 
-/// Puts off a delivery that could not be stored; after some attempts it is a dead letter.
+/// Puts off a delivery that could not be stored; after some attempts it is a dead letter, and `true` is returned.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`].
-pub async fn put_off(tx: &mut ShopTx, id: Uuid, failure: &StoreError) -> Result<(), StoreError> {
+pub async fn put_off(tx: &mut ShopTx, id: Uuid, failure: &StoreError) -> Result<bool, StoreError> {
     let shop = tx.shop();
     let attempts = sqlx::query_scalar!(
         "SELECT attempts FROM inbox WHERE shop_id = $1 AND id = $2 AND status = 'pending' FOR UPDATE",
@@ -88,7 +90,7 @@ pub async fn put_off(tx: &mut ShopTx, id: Uuid, failure: &StoreError) -> Result<
     .fetch_optional(&mut **tx)
     .await?;
     let Some(attempts) = attempts else {
-        return Ok(());
+        return Ok(false);
     };
     let is_dead = attempts + 1 >= MAX_ATTEMPTS;
     let wait_s = f64::from(2_i32.pow(attempts.clamp(0, 10).unsigned_abs()));
@@ -109,7 +111,7 @@ pub async fn put_off(tx: &mut ShopTx, id: Uuid, failure: &StoreError) -> Result<
     )
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(is_dead)
 }
 
 async fn pending(tx: &mut ShopTx, limit: i64) -> Result<Vec<Pending>, StoreError> {
@@ -165,6 +167,7 @@ async fn settle(
             }
             Verdict::Settled { status, reason } => {
                 ingested.dead += usize::from(status == "dead");
+                ingested.ignored += usize::from(status == "ignored");
                 settled.push(delivery.id, status, Some(reason));
             }
         }

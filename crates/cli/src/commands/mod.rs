@@ -45,7 +45,7 @@ async fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Up(up) => serve::up(environment, &up).await,
         Command::Serve(serve) => serve::serve(environment, &serve).await,
-        Command::Work => serve::work(environment).await,
+        Command::Work(work) => serve::work(environment, &work).await,
         Command::Migrate => {
             Session::open(environment, FEW, Schema::Migrate).await?;
             output::line("the schema is up to date");

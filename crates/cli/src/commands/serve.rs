@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use api::{App, ServerOptions, router};
+use api::{App, MetricsPage, ServerOptions, router, side_router};
 use chrono::Utc;
 use ingest::Receiver;
 use projector::{Worker, WorkerOptions};
@@ -23,8 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::output;
 use crate::{
-    args::{ServeArgs, UpArgs},
+    args::{ServeArgs, UpArgs, WorkArgs},
     config::Environment,
+    observe,
     postgres::PrivatePostgres,
     session::{Schema, Session},
 };
@@ -41,7 +42,8 @@ pub async fn up(environment: &Environment, args: &UpArgs) -> anyhow::Result<Exit
     let mut session = Session::open(environment, UP_CONNECTIONS, Schema::Migrate).await?;
     let listener = listen_locally(args.port).await?;
     let wake = Arc::new(Notify::new());
-    let app = app(environment, &session, Arc::clone(&wake))?;
+    let metrics = observe::start(environment, &session.database, &stop)?;
+    let app = app(environment, &session, Arc::clone(&wake), metrics)?;
     let working = work_apart(environment, &session, wake, stop.clone())?;
     let guard = session.private.take().map(|private| tokio::spawn(keep_running(private, stop.clone())));
     allow_many_connections();
@@ -66,10 +68,9 @@ pub async fn serve(environment: &Environment, args: &ServeArgs) -> anyhow::Resul
     let stop = stop_on_signal()?;
     let session = Session::open(environment, SERVE_CONNECTIONS, Schema::Ignore).await?;
     let everywhere = environment.is_production();
-    let host = args.host.unwrap_or(IpAddr::V4(if everywhere { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST }));
-    let address = SocketAddr::new(host, args.port);
-    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-    let app = app(environment, &session, Arc::default())?;
+    let listener = listen(args.host, args.port, everywhere).await?;
+    let metrics = observe::start(environment, &session.database, &stop)?;
+    let app = app(environment, &session, Arc::default(), metrics)?;
     allow_many_connections();
     announce(&listener)?;
     // It listens at once: while the database is away, deliveries are refused so that they come again.
@@ -92,9 +93,21 @@ pub async fn serve(environment: &Environment, args: &ServeArgs) -> anyhow::Resul
 }
 
 /// `work`: the workers.
-pub async fn work(environment: &Environment) -> anyhow::Result<ExitCode> {
+pub async fn work(environment: &Environment, args: &WorkArgs) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
     let session = Session::open(environment, WORK_CONNECTIONS, Schema::Ignore).await?;
+    let metrics = observe::start(environment, &session.database, &stop)?;
+    // It lives while it waits for the database, too. Whatever ends the workers ends this.
+    let _ends = stop.clone().drop_guard();
+    let side = match args.metrics_port {
+        Some(port) => {
+            let listener = listen(None, port, environment.is_production()).await?;
+            announce(&listener)?;
+            let router = side_router(environment.environment.as_str().into(), metrics);
+            Some(tokio::spawn(api::serve(listener, router, ServerOptions::default(), stop.clone())))
+        }
+        None => None,
+    };
     tokio::select! {
         fits = session.wait_until_usable() => fits?,
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
@@ -103,6 +116,9 @@ pub async fn work(environment: &Environment) -> anyhow::Result<ExitCode> {
     let worker = Worker::new(session.database.clone(), worker_options(environment), Arc::default());
     worker.run(stop).await;
     session.database.close().await;
+    if let Some(side) = side {
+        side.await??;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -135,7 +151,14 @@ fn worker_options(environment: &Environment) -> WorkerOptions {
     WorkerOptions { body_retention_days: environment.inbox_retention_days, ..WorkerOptions::default() }
 }
 
-fn app(environment: &Environment, session: &Session, wake: Arc<Notify>) -> anyhow::Result<App> {
+fn app(
+    environment: &Environment,
+    session: &Session,
+    wake: Arc<Notify>,
+    metrics: Option<MetricsPage>,
+) -> anyhow::Result<App> {
+    let mut edge = environment.edge()?;
+    edge.metrics = metrics;
     Ok(App {
         database: session.database.clone(),
         receiver: Receiver::new(session.database.clone()),
@@ -143,7 +166,15 @@ fn app(environment: &Environment, session: &Session, wake: Arc<Notify>) -> anyho
         wake,
         clock: Utc::now,
         environment: environment.environment.as_str().into(),
+        edge: Arc::new(edge),
     })
+}
+
+/// An address that was asked for; otherwise this machine's own, or in production every one.
+async fn listen(host: Option<IpAddr>, port: u16, everywhere: bool) -> anyhow::Result<TcpListener> {
+    let host = host.unwrap_or(IpAddr::V4(if everywhere { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST }));
+    let address = SocketAddr::new(host, port);
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
 /// The port that was asked for, or the usual one, or any free one if that is taken.

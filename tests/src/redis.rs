@@ -1,0 +1,82 @@
+//! A real Redis of a test's own, on a port of loopback, that ends with its handle.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::free_folder;
+
+/// A server.
+pub struct Redis {
+    child: Option<Child>,
+    port: u16,
+    folder: PathBuf,
+}
+
+impl Redis {
+    /// Starts one. `None`, loudly, where none is installed.
+    pub fn start() -> Option<Self> {
+        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+        let mut redis = Self { child: None, port, folder: free_folder() };
+        redis.start_again().then_some(redis)
+    }
+
+    /// Starts it again on its port, empty.
+    pub fn start_again(&mut self) -> bool {
+        let arguments = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"];
+        let mut command = Command::new("redis-server");
+        command.args(arguments).args(["--port", &self.port.to_string()]).current_dir(&self.folder);
+        match command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
+            Ok(child) => self.child = Some(child),
+            Err(error) => {
+                eprintln!("WARNING: redis-server cannot be run ({error}): this test looked at NOTHING");
+                return false;
+            }
+        }
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.ask("PING\r\n").is_none_or(|answer| !answer.starts_with("+PONG")) {
+            assert!(Instant::now() < deadline, "redis-server does not answer");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        true
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// `redis://127.0.0.1:PORT`
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Sends commands as one would type them, and takes what is answered at once.
+    pub fn ask(&self, commands: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+        stream.write_all(commands.as_bytes()).ok()?;
+        let mut buffer = [0; 65_536];
+        let count = stream.read(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..count]).into_owned())
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
