@@ -9,6 +9,7 @@ mod database;
 mod process;
 pub mod random;
 mod shop;
+pub mod storm;
 
 pub use database::{Cluster, Login, TestDatabase};
 pub use process::{Ecomdash, bare_command, binary, command_on, free_folder, run};

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc::Receiver},
     time::{Duration, Instant},
 };
 
@@ -51,8 +51,22 @@ impl Ecomdash {
         Self::spawn(command)
     }
 
-    /// A command that was put together elsewhere.
-    pub fn spawn(mut command: Command) -> Self {
+    /// A command that listens and was put together elsewhere.
+    pub fn spawn(command: Command) -> Self {
+        let (mut process, urls) = Self::launch(command);
+        process.url = urls.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| {
+            let _ = process.child.kill();
+            panic!("it does not listen: {}", process.log());
+        });
+        process
+    }
+
+    /// A command that does not listen: `work`.
+    pub fn work(command: Command) -> Self {
+        Self::launch(command).0
+    }
+
+    fn launch(mut command: Command) -> (Self, Receiver<String>) {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let stderr = Arc::new(Mutex::new(String::new()));
         let mut pipe = child.stderr.take().expect("piped");
@@ -75,11 +89,7 @@ impl Ecomdash {
                 }
             }
         });
-        let url = receiver.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| {
-            let _ = child.kill();
-            panic!("it does not listen: {}", stderr.lock().unwrap());
-        });
-        Self { child, url, stderr }
+        (Self { child, url: String::new(), stderr }, receiver)
     }
 
     /// Its process.
