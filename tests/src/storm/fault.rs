@@ -163,7 +163,7 @@ impl Faults<'_> {
             }
             Fault::Deploy(_) => {
                 self.note(fault, &name, 0);
-                let (took, well) = self.fleet.replace(place);
+                let (took, well) = self.fleet.replace(place).await;
                 if !well || took > Duration::from_secs(25) {
                     self.breach(format!("{name} took {took:?} to end at SIGTERM, well: {well}"));
                 }

@@ -120,10 +120,12 @@ impl Fleet {
 
     /// Deploy overlap: the new one serves before the old one is told to end. How long the old one took, and whether it
     /// ended well.
-    pub fn replace(&mut self, place: usize) -> (Duration, bool) {
+    pub async fn replace(&mut self, place: usize) -> (Duration, bool) {
         let new = self.launch(self.instances[place].role, &self.instances[place].proxy);
         let mut old = std::mem::replace(&mut self.instances[place].process, new);
         self.publish();
+        // A platform sends SIGTERM some time after it has switched: requests that were on their way have come by then.
+        tokio::time::sleep(Duration::from_millis(300)).await;
         let began = std::time::Instant::now();
         let status = tokio::task::block_in_place(|| old.terminate());
         self.buried.push(old.log());

@@ -74,6 +74,13 @@ pub struct Delivered {
     pub poison: bool,
 }
 
+#[derive(Serialize, Deserialize)]
+struct Line {
+    at_ms: u64,
+    #[serde(flatten)]
+    happened: Happened,
+}
+
 /// Writes the history.
 pub struct Recorder {
     path: PathBuf,
@@ -94,11 +101,16 @@ impl Recorder {
         &self.path
     }
 
+    /// Since the beginning.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).expect("a short time")
+    }
+
     /// One line more. It is with the kernel when this returns, so that nothing is lost if the storm's own process dies.
     pub fn write(&self, happened: &Happened) {
-        let mut line = serde_json::to_value(happened).expect("it can be written");
-        line["at_ms"] = serde_json::json!(u64::try_from(self.began.elapsed().as_millis()).expect("a short time"));
-        let line = format!("{line}\n");
+        let line = Line { at_ms: self.now_ms(), happened: happened.clone() };
+        let line = serde_json::to_string(&line).expect("it can be written") + "\n";
         self.file.lock().unwrap().write_all(line.as_bytes()).expect("room for the history");
     }
 }
@@ -118,7 +130,9 @@ pub struct History {
     pub tries: BTreeMap<u64, u32>,
     /// Answers that were neither 200 nor 503, and when there was none.
     pub odd_answers: BTreeMap<u16, u32>,
-    /// Faults by kind, and the least that was in flight at one.
+    /// When an answer was not 200 or did not come, in milliseconds since the beginning.
+    pub failures_ms: Vec<u64>,
+    /// Faults by kind.
     pub faults: BTreeMap<String, u32>,
     /// What was in flight at each kill.
     pub kills: Vec<i64>,
@@ -134,12 +148,13 @@ impl History {
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let mut history = Self::default();
         for line in BufReader::new(File::open(path)?).lines() {
-            history.take_in(serde_json::from_str(&line?)?);
+            let line: Line = serde_json::from_str(&line?)?;
+            history.take_in(line.happened, line.at_ms);
         }
         Ok(history)
     }
 
-    fn take_in(&mut self, happened: Happened) {
+    fn take_in(&mut self, happened: Happened, at_ms: u64) {
         match happened {
             Happened::Begun { seed, shops } => (self.seed, self.shops) = (seed, shops),
             Happened::Delivery(delivered) => {
@@ -148,6 +163,7 @@ impl History {
             Happened::Tried { delivery, .. } => *self.tries.entry(delivery).or_default() += 1,
             Happened::Answered { delivery, status: Some(200) } => *self.acknowledged.entry(delivery).or_default() += 1,
             Happened::Answered { status, .. } => {
+                self.failures_ms.push(at_ms);
                 if let Some(status) = status.filter(|status| *status != 503) {
                     *self.odd_answers.entry(status).or_default() += 1;
                 }

@@ -4,7 +4,7 @@
 //! it is written to a history as it happens. Afterwards the checker compares the history with the database: see
 //! `docs/reliability.md` for the invariants.
 
-pub mod check;
+mod check;
 pub mod clients;
 pub mod fault;
 pub mod fleet;
@@ -15,6 +15,7 @@ pub mod replay;
 mod run;
 mod wire;
 
+pub use check::Checked;
 pub use proxy::{Effect, Moment, Proxy, Trap};
-pub use run::{Options, Storm, Summary, run};
+pub use run::{Options, Storm, Summary, check, rage, run};
 pub use wire::Step;

@@ -46,7 +46,7 @@ pub enum Moment {
 pub enum Effect {
     /// Ends it on both sides.
     Cut,
-    /// Passes nothing on any more, until the client goes away or all is cut.
+    /// Passes nothing on until it is released, the client goes away, or all is cut.
     Hold,
 }
 
@@ -73,7 +73,9 @@ struct Shared {
     delay_ms: [AtomicU64; 2],
     cut: Mutex<CancellationToken>,
     armed: Mutex<Vec<Armed>>,
+    released: watch::Sender<u64>,
     open: AtomicUsize,
+    accepted: AtomicUsize,
 }
 
 /// A proxy; it ends with this.
@@ -81,6 +83,25 @@ pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
     _ends: DropGuard,
+}
+
+impl Trap {
+    /// At a statement with these words.
+    #[must_use]
+    pub fn at_statement(words: &'static str, moment: Moment, effect: Effect) -> Self {
+        Self { at: Box::new(move |step| step.says(words)), moment, effect }
+    }
+
+    /// At the first commit after a statement with these words, of whichever connection.
+    #[must_use]
+    pub fn at_commit_after(words: &'static str, moment: Moment, effect: Effect) -> Self {
+        let said = AtomicUsize::new(0);
+        let at = move |step: &Step| {
+            said.fetch_add(usize::from(step.says(words)), Ordering::Relaxed);
+            *step == Step::Commit && said.load(Ordering::Relaxed) > 0
+        };
+        Self { at: Box::new(at), moment, effect }
+    }
 }
 
 impl Proxy {
@@ -96,7 +117,9 @@ impl Proxy {
             delay_ms: [AtomicU64::new(0), AtomicU64::new(0)],
             cut: Mutex::default(),
             armed: Mutex::default(),
+            released: watch::Sender::new(0),
             open: AtomicUsize::new(0),
+            accepted: AtomicUsize::new(0),
         });
         let end = CancellationToken::new();
         let (accepting, ends) = (accept(listener, Arc::clone(&shared), end.clone()), end.clone());
@@ -164,6 +187,17 @@ impl Proxy {
         self.shared.armed.lock().unwrap().clear();
     }
 
+    /// Lets go on what traps hold.
+    pub fn release(&self) {
+        self.shared.released.send_modify(|times| *times += 1);
+    }
+
+    /// Connections that were tried so far.
+    #[must_use]
+    pub fn attempts(&self) -> usize {
+        self.shared.accepted.load(Ordering::Relaxed)
+    }
+
     /// Connections that go through at the moment.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -174,6 +208,7 @@ impl Proxy {
 async fn accept(listener: TcpListener, shared: Arc<Shared>, end: CancellationToken) {
     loop {
         let Ok((client, _)) = listener.accept().await else { continue };
+        shared.accepted.fetch_add(1, Ordering::Relaxed);
         if *shared.link.borrow() == Link::Refused {
             continue;
         }
@@ -205,6 +240,7 @@ async fn relay(mut client: TcpStream, shared: &Shared) {
     // Answers that are owed, the one to the very first message included; and the one that springs a trap.
     let mut owed = 1_usize;
     let mut lost: Option<(usize, Armed)> = None;
+    let mut unheard = Vec::new();
     loop {
         let from_client = tokio::select! {
             read = client.read_buf(&mut asked) => if read.is_ok_and(|read| read > 0) { true } else { return },
@@ -227,7 +263,11 @@ async fn relay(mut client: TcpStream, shared: &Shared) {
                     && let Some(armed) = shared.spring(&step)
                 {
                     match armed.trap.moment {
-                        Moment::Before => return hold(armed, &mut client).await,
+                        Moment::Before => {
+                            if !shared.hold(armed, &mut client, &mut asked).await {
+                                return;
+                            }
+                        }
                         // A bind is answered by the sync that follows it.
                         Moment::Answered => lost = Some((owed + 1, armed)),
                     }
@@ -240,18 +280,25 @@ async fn relay(mut client: TcpStream, shared: &Shared) {
             }
         } else {
             while let Some((end, _, kind)) = whole(&answered, true) {
-                if kind == b'Z' {
-                    owed = owed.saturating_sub(1);
-                    lost = match lost {
-                        Some((1, armed)) => return hold(armed, &mut client).await,
-                        Some((left, armed)) => Some((left - 1, armed)),
-                        None => None,
-                    };
-                }
-                if lost.is_none() && client.write_all(&answered[..end]).await.is_err() {
-                    return;
-                }
+                unheard.extend_from_slice(&answered[..end]);
                 answered.drain(..end);
+                owed = owed.saturating_sub(usize::from(kind == b'Z'));
+                lost = match lost {
+                    Some((1, armed)) if kind == b'Z' => {
+                        if !shared.hold(armed, &mut client, &mut asked).await {
+                            return;
+                        }
+                        None
+                    }
+                    Some((left, armed)) => Some((left - usize::from(kind == b'Z'), armed)),
+                    None => None,
+                };
+                if lost.is_none() {
+                    if client.write_all(&unheard).await.is_err() {
+                        return;
+                    }
+                    unheard.clear();
+                }
             }
         }
     }
@@ -264,14 +311,20 @@ impl Shared {
         let place = armed.iter().position(|armed| (armed.trap.at)(step))?;
         Some(armed.remove(place))
     }
-}
 
-/// The connection ends when this returns.
-async fn hold(armed: Armed, client: &mut TcpStream) {
-    let _ = armed.sprung.send(());
-    if armed.trap.effect == Effect::Hold {
-        let mut unheard = [0; 4096];
-        while client.read(&mut unheard).await.is_ok_and(|read| read > 0) {}
+    /// A trap has sprung. Whether the connection goes on after all; what the client says meanwhile is kept.
+    async fn hold(&self, armed: Armed, client: &mut TcpStream, asked: &mut Vec<u8>) -> bool {
+        let mut released = self.released.subscribe();
+        let _ = armed.sprung.send(());
+        if armed.trap.effect == Effect::Cut {
+            return false;
+        }
+        loop {
+            tokio::select! {
+                changed = released.changed() => return changed.is_ok(),
+                read = client.read_buf(asked) => if !read.is_ok_and(|read| read > 0) { return false },
+            }
+        }
     }
 }
 

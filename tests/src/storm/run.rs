@@ -36,6 +36,8 @@ pub struct Options {
     pub clients: u64,
     /// Deliveries a second, but for bursts.
     pub per_second: u64,
+    /// Whether faults strike at all.
+    pub faults: bool,
     /// How long a transaction may idle: less than the program's own thirty seconds, so that a freeze need not last longer.
     pub lease: Duration,
 }
@@ -50,8 +52,16 @@ impl Options {
             shops: 3,
             clients: 8,
             per_second: 60,
+            faults: true,
             lease: Duration::from_secs(2),
         }
+    }
+
+    /// One of many in a row.
+    #[must_use]
+    pub fn long(seed: u64) -> Self {
+        let length = Duration::from_secs(60);
+        Self { length, shops: 5, clients: 12, lease: Duration::from_secs(4), ..Self::short(seed) }
     }
 }
 
@@ -60,7 +70,7 @@ impl Options {
 pub struct Summary {
     /// Its seed.
     pub seed: u64,
-    /// Deliveries that were acknowledged, tries, orders.
+    /// Deliveries that were acknowledged.
     pub deliveries: usize,
     /// Tries of them.
     pub tries: u32,
@@ -152,6 +162,12 @@ impl Storm {
 
 /// Runs a storm, and says what survived.
 pub async fn run(options: &Options, history: &Path) -> Summary {
+    let (mut world, settled_in) = rage(options, history).await;
+    check(&mut world, history, settled_in).await
+}
+
+/// The storm itself, until the calm after it: the world as it is then, and how long it took to come to rest.
+pub async fn rage(options: &Options, history: &Path) -> (Storm, Option<Duration>) {
     let mut world = Storm::new(options.shops, Some(options.lease)).await;
     let recorder = Arc::new(Recorder::create(history));
     let domains: Vec<String> = world.shops.iter().map(|shop| shop.domain.clone()).collect();
@@ -180,7 +196,11 @@ pub async fn run(options: &Options, history: &Path) -> Summary {
         deck: Vec::new(),
     };
     while Instant::now() < end {
-        faults.strike().await;
+        if options.faults {
+            faults.strike().await;
+        } else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
     let rebuilds = std::mem::take(&mut faults.rebuilds);
     drop(faults);
@@ -200,11 +220,15 @@ pub async fn run(options: &Options, history: &Path) -> Summary {
         tokio::task::block_in_place(|| child.wait()).expect("it is ours");
     }
     let settled_in = world.settle(Duration::from_secs(30)).await;
-    let history = History::read(recorder.path()).expect("the history can be read");
-    let checker = Checker::new(&mut world, &history);
-    let (checked, orders) = checker.run(settled_in).await;
+    (world, settled_in)
+}
+
+/// What the history and the database say of a world that has come to rest. It is ended by this.
+pub async fn check(world: &mut Storm, history: &Path, settled_in: Option<Duration>) -> Summary {
+    let (path, history) = (history.to_owned(), History::read(history).expect("the history can be read"));
+    let (checked, orders) = Checker::new(world, &history).run(settled_in).await;
     Summary {
-        seed: options.seed,
+        seed: history.seed,
         deliveries: history.acknowledged.len(),
         tries: history.tries.values().sum(),
         orders,
@@ -212,7 +236,7 @@ pub async fn run(options: &Options, history: &Path) -> Summary {
         kills: history.kills.clone(),
         checked,
         settled_in: settled_in.unwrap_or(Duration::MAX),
-        history: recorder.path().to_owned(),
+        history: path,
     }
 }
 
