@@ -42,6 +42,8 @@ install_missing() {
   has curl || { apt+=" curl" && brew+=" curl"; }
   has openssl || { apt+=" openssl" && brew+=" openssl"; }
   has_postgres || { apt+=" postgresql postgresql-contrib" && brew+=" postgresql@17"; }
+  # Other clocks for the tests: there is none for macOS.
+  ! has apt-get || has faketime || apt+=" faketime"
   [ -n "$apt" ] || return 0
   if ! has apt-get; then
     [ -z "$brew" ] || ! has brew || brew install $brew >&2
@@ -86,7 +88,7 @@ use_fast_linker() {
 
 need_tools() {
   local list
-  [ -z "$(missing)" ] || install_missing || true
+  [ -z "$(missing)" ] && { has faketime || ! has apt-get; } || install_missing || true
   list=$(missing)
   if [ -n "$list" ]; then
     say "please install: $list"
