@@ -8,7 +8,7 @@ use std::{
 };
 
 use ecomdash_tests::{
-    Cluster, Ecomdash, Shop, TestDatabase, binary,
+    Cluster, Ecomdash, Shop, TestDatabase,
     bodies::{line, order},
     command_on, free_folder,
     random::{rng, seed},
@@ -253,55 +253,35 @@ async fn r_03_a_frozen_worker_s_write_is_refused() {
     }
 }
 
-/// A command of the binary with another clock.
-fn with_clock(database: &TestDatabase, clock: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Command {
-    let plain = command_on(database);
-    let mut command = Command::new("faketime");
-    command.args(["-f", clock]).arg(binary()).args(arguments);
-    for (name, value) in plain.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    // Timers go by the clock that only rises, which nobody sets.
-    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").envs(environment.iter().copied());
-    command
-}
-
-/// `work` with a clock that a file tells, which the wrapper would overrule: its library alone.
-fn with_clock_of_a_file(database: &TestDatabase, environment: &[(&str, &str)]) -> Command {
+/// A command of the binary with another clock: by faketime's library, as its wrapper would be a process of its own.
+fn with_clock(database: &TestDatabase, environment: &[(&str, &str)], arguments: &[&str]) -> Option<Command> {
     let library = std::fs::read_dir("/usr/lib")
-        .unwrap()
-        .map(|entry| entry.unwrap().path().join("faketime/libfaketimeMT.so.1"))
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketimeMT.so.1")))
         .find(|library| library.exists());
-    let mut command = command_on(database);
-    command
-        .arg("work")
-        .env("LD_PRELOAD", library.expect("faketime's library"))
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    command.envs(environment.iter().copied());
-    command
-}
-
-fn has_faketime() -> bool {
-    let there = Command::new("faketime").arg("--version").output().is_ok_and(|output| output.status.success());
-    if !there {
+    let Some(library) = library else {
         eprintln!("WARNING: faketime is not installed: other clocks were NOT looked at");
-    }
-    there
+        return None;
+    };
+    let mut command = command_on(database);
+    // Timers go by the clock that only rises, which nobody sets.
+    command.args(arguments).env("LD_PRELOAD", library).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    command.envs(environment.iter().copied());
+    Some(command)
 }
 
 /// Instances an hour ahead and an hour behind: deliveries are settled at once, and the log's order is its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_40_instances_whose_clocks_differ_by_two_hours() {
-    if !has_faketime() {
-        return;
-    }
     let database = TestDatabase::new().await;
-    let clocks = ["+1h", "-1h"];
-    let serve = clocks.map(|clock| Ecomdash::spawn(with_clock(&database, clock, &[], &["serve", "--port", "0"])));
-    let mut work = clocks.map(|clock| Ecomdash::work(with_clock(&database, clock, &[], &["work"])));
+    let at = |clock, arguments: &[&str]| with_clock(&database, &[("FAKETIME", clock)], arguments);
+    let (Some(ahead), Some(behind)) = (at("+1h", &["serve", "--port", "0"]), at("-1h", &["serve", "--port", "0"]))
+    else {
+        return;
+    };
+    let serve = [ahead, behind].map(Ecomdash::spawn);
+    let mut work = ["+1h", "-1h"].map(|clock| Ecomdash::work(at(clock, &["work"]).unwrap()));
     let store = database.open_with(1);
     let shop = Shop::register(&store, &serve[0].url, "UTC", "USD").await;
     let began = Instant::now();
@@ -334,9 +314,6 @@ async fn r_40_instances_whose_clocks_differ_by_two_hours() {
 /// The clock jumps a day ahead and two days back while a worker waits for the database: it neither storms nor oversleeps.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_42_a_clock_that_jumps_while_a_worker_waits() {
-    if !has_faketime() {
-        return;
-    }
     let database = TestDatabase::new().await;
     let serve = Ecomdash::start(&["serve", "--port", "0"], &database, &[]);
     let shop = Shop::register(&database.open_with(1), &serve.url, "UTC", "USD").await;
@@ -349,7 +326,8 @@ async fn r_42_a_clock_that_jumps_while_a_worker_waits() {
         ("FAKETIME_NO_CACHE", "1"),
         ("DATABASE_URL", &link.url(&database.url)),
     ];
-    let mut work = Ecomdash::work(with_clock_of_a_file(&database, &environment));
+    let Some(command) = with_clock(&database, &environment, &["work"]) else { return };
+    let mut work = Ecomdash::work(command);
     assert_eq!(shop.deliver("orders/create", &placed(1)).await, 200);
     assert_eq!(shop.metrics(DAY, DAY).await.get("orders"), Some(1));
     for (id, jump) in [(2, "+1d"), (3, "-1d")] {
