@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    process::Command,
+    process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,7 +24,7 @@ use ecomdash_tests::{
 use event_store::{events, verify};
 use futures::TryStreamExt;
 use rand::RngExt;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sqlx::PgConnection;
 use tokio::time::{sleep, timeout};
@@ -347,4 +347,39 @@ async fn r_42_a_clock_that_jumps_while_a_worker_waits() {
     }
     assert!(work.terminate().success());
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Whoever reads the log may go away: work goes on, and the end is in good order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r_04_a_log_that_nobody_reads_any_more_holds_up_nothing() {
+    use std::io::{BufRead, BufReader};
+    let database = TestDatabase::new().await;
+    let mut command = command_on(&database);
+    command.args(["up", "--port", "0"]).env("LOG_LEVEL", "debug");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    drop(child.stderr.take());
+    let url = line.trim().strip_prefix("listening on ").unwrap();
+    let shop = Shop::register(&database.open_with(1), url, "UTC", "USD").await;
+    for id in 1..=3 {
+        assert_eq!(shop.deliver("orders/create", &Value::Null).await, 200);
+        assert_eq!(shop.deliver("orders/create", &placed(id)).await, 200);
+    }
+    let counted = timeout(Duration::from_secs(20), shop.metrics(DAY, DAY)).await;
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(25);
+    let ended = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status.success(),
+            None if Instant::now() > deadline => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                break false;
+            }
+            None => sleep(Duration::from_millis(20)).await,
+        }
+    };
+    assert_eq!(counted.expect("the work goes on").get("orders"), Some(3));
+    assert!(ended, "it did not end in good order");
 }

@@ -81,7 +81,7 @@ impl Fleet {
     fn launch(&self, role: Role, proxy: &Proxy) -> Ecomdash {
         let mut command: Command = crate::bare_command(&std::env::temp_dir());
         command.env("DATABASE_URL", proxy.url(&self.url)).env("ENCRYPTION_KEYS", &self.encryption_keys);
-        command.env("LOG_LEVEL", "debug,sqlx=warn,hyper=warn");
+        command.env("LOG_LEVEL", "debug");
         tokio::task::block_in_place(|| match role {
             Role::Serve => Ecomdash::spawn({
                 command.args(["serve", "--port", "0"]);
