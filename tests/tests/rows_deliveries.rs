@@ -188,8 +188,8 @@ async fn r_52_a_burst_of_a_thousand_in_two_seconds() {
     let others = sorted(others.join_all().await);
     let (p99, p95) = (answered[answered.len() * 99 / 100], others[others.len() * 95 / 100]);
     eprintln!("{BURST} sent in {sent_in:?}: p99 {p99:?}; the other shop's p95 {p95:?}");
-    // A machine that runs other tests meanwhile is slower: five times what a quiet one is held to.
-    assert!(p99 < Duration::from_secs(5), "p99 {p99:?}");
+    // A debug build, on a machine that runs other tests meanwhile.
+    assert!(p99 < Duration::from_secs(2), "p99 {p99:?}");
     assert!(p95 < Duration::from_millis(1500), "the other shop's p95 {p95:?}");
     let metrics = busy.metrics(DAY, DAY).await;
     let orders = i64::try_from(BURST).unwrap();

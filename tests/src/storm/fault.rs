@@ -210,7 +210,7 @@ impl Faults<'_> {
         let mut child = command.spawn().expect("the binary runs");
         self.note(Fault::Rebuild, domain, 0);
         if self.rng.random_bool(0.5) {
-            sleep(Duration::from_millis(ms / 2)).await;
+            sleep(Duration::from_millis(ms / 10)).await;
             if child.try_wait().expect("it is ours").is_none() {
                 child.kill().expect("it is ours");
                 child.wait().expect("it is ours");

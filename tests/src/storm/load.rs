@@ -29,7 +29,8 @@ pub fn unique_line(order_id: u64) -> u64 {
 /// Draws deliveries without end.
 pub struct Load {
     rng: StdRng,
-    shops: usize,
+    /// Those that still get deliveries: from the first of them on.
+    shops: std::ops::Range<usize>,
     next_order: Vec<u64>,
     next_delivery: u64,
     late: Vec<Delivered>,
@@ -46,7 +47,7 @@ impl Load {
     pub fn new(seed: u64, shops: usize) -> Self {
         Self {
             rng: rng(seed),
-            shops,
+            shops: 0..shops,
             next_order: vec![0; shops],
             next_delivery: 0,
             late: Vec::new(),
@@ -66,6 +67,11 @@ impl Load {
         }
     }
 
+    /// The first shops get nothing more, so that what is stuck with them is not set going by the next delivery.
+    pub fn leave(&mut self, shops: usize) {
+        self.shops.start = shops.min(self.shops.end - 1);
+    }
+
     /// What was held back until everything else was sent: hours late, in a shop's life.
     pub fn take_late(&mut self) -> Vec<Delivered> {
         let mut rest = std::mem::take(&mut self.ready);
@@ -74,7 +80,7 @@ impl Load {
     }
 
     fn draw_some(&mut self) {
-        let shop = self.rng.random_range(0..self.shops);
+        let shop = self.rng.random_range(self.shops.clone());
         let orders = self.rng.random_range(1..6);
         let mut deliveries = history(&mut self.rng, orders, &mut self.made);
         let first = SHOP_STRIDE * (shop as u64 + 1) + self.next_order[shop];
@@ -94,7 +100,8 @@ impl Load {
             let delivered = self.number(shop, delivery.topic, delivery.body.to_string(), false);
             let delivered =
                 Delivered { webhook_id: delivery.webhook_id, triggered_at: delivery.triggered_at, ..delivered };
-            if self.rng.random_bool(0.05) { &mut self.late } else { &mut self.ready }.push(delivered);
+            let is_late = shop + 1 == self.shops.end && self.rng.random_bool(0.1);
+            if is_late { &mut self.late } else { &mut self.ready }.push(delivered);
         }
         if self.rng.random_bool(0.5) {
             let (topic, body) = poison(&mut self.rng);

@@ -248,7 +248,10 @@ async fn produce(
 ) -> (Clients, Vec<super::history::Delivered>) {
     let mut load = Load::new(options.seed, options.shops);
     let pause = Duration::from_micros(1_000_000 / options.per_second);
+    let began = Instant::now();
     while !stop.is_cancelled() {
+        let passed = began.elapsed().as_millis() * options.shops as u128 / options.length.as_millis();
+        load.leave(usize::try_from(passed).expect("a few"));
         clients.send(load.draw()).await;
         let bursting = burst.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if bursting.is_err() {
