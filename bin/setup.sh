@@ -43,6 +43,8 @@ install_missing() {
   has openssl || { apt+=" openssl" && brew+=" openssl"; }
   has_postgres || { apt+=" postgresql postgresql-contrib" && brew+=" postgresql@17"; }
   has slowhttptest || apt+=" slowhttptest" # one test asks another's program
+  # Other clocks for the tests: there is none for macOS.
+  ! has apt-get || has faketime || apt+=" faketime"
   [ -n "$apt" ] || return 0
   if ! has apt-get; then
     [ -z "$brew" ] || ! has brew || brew install $brew >&2
@@ -87,7 +89,7 @@ use_fast_linker() {
 
 need_tools() {
   local list
-  { [ -z "$(missing)" ] && has slowhttptest; } || install_missing || true
+  { [ -z "$(missing)" ] && has slowhttptest && { has faketime || ! has apt-get; }; } || install_missing || true
   list=$(missing)
   if [ -n "$list" ]; then
     say "please install: $list"

@@ -81,7 +81,10 @@ fn routes() -> OpenApiRouter<App> {
 /// The whole surface.
 pub fn router(app: App) -> Router {
     let edge = Arc::clone(&app.edge);
-    surface().layer(middleware::from_fn_with_state(edge, edge::guard)).layer(middleware::from_fn(request_log::observe)).with_state(app)
+    surface()
+        .layer(middleware::from_fn_with_state(edge, edge::guard))
+        .layer(middleware::from_fn(request_log::observe))
+        .with_state(app)
 }
 
 fn surface() -> Router<App> {

@@ -125,10 +125,7 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
     components.add_security_scheme(
         "metrics",
         SecurityScheme::Http(
-            HttpBuilder::new()
-                .scheme(HttpAuthScheme::Bearer)
-                .description(Some("What METRICS_TOKEN says"))
-                .build(),
+            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("What METRICS_TOKEN says")).build(),
         ),
     );
     let signature = ApiKeyValue::with_description(

@@ -1,9 +1,14 @@
 //! Databases to test on.
 
-use std::{path::PathBuf, sync::OnceLock};
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use cli::postgres::PrivatePostgres;
 use event_store::{Database, DatabaseOptions, migrate};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use sqlx::{Connection, Executor, PgConnection};
 use uuid::Uuid;
 use vault::MasterRing;
@@ -38,13 +43,32 @@ impl Cluster {
         })
     }
 
+    /// A server of a test's own, which it may restart; it ends with this.
+    pub fn own(folder: &Path) -> Self {
+        Self { private: PrivatePostgres::open(folder).expect("a private Postgres of the test's own") }
+    }
+
+    /// Stops the server and starts it again: with SIGINT it hangs up on everybody, with SIGQUIT it crashes and recovers.
+    pub fn restart(&self, signal: Signal, data_directory: &Path) {
+        let file = data_directory.join("postmaster.pid");
+        let pid = || std::fs::read_to_string(&file).ok()?.lines().next()?.parse().ok().and_then(Pid::from_raw);
+        let before = pid().expect("it runs");
+        kill_process(before, signal).expect("it is ours");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while test_kill_process(before).is_ok() && pid() == Some(before) {
+            assert!(Instant::now() < deadline, "the server does not stop");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.private.ensure_running().expect("it starts again");
+    }
+
     /// A superuser's URL of a database.
     pub fn superuser_url(&self, database: &str) -> String {
         self.private.url().replacen("/ecomdash?", &format!("/{database}?"), 1)
     }
 
     /// Where its socket is.
-    pub fn socket_dir(&self) -> &std::path::Path {
+    pub fn socket_dir(&self) -> &Path {
         self.private.socket_dir()
     }
 }
@@ -64,14 +88,22 @@ pub struct TestDatabase {
 impl TestDatabase {
     /// A migrated database of the ordinary login.
     pub async fn new() -> Self {
-        let database = Self::empty(Login::Ordinary).await;
+        Self::on(Cluster::shared()).await
+    }
+
+    /// The same on a server of the test's own.
+    pub async fn on(cluster: &Cluster) -> Self {
+        let database = Self::empty_on(cluster, Login::Ordinary).await;
         migrate(&database.url).await.expect("the schema");
         database
     }
 
     /// An empty database.
     pub async fn empty(login: Login) -> Self {
-        let cluster = Cluster::shared();
+        Self::empty_on(Cluster::shared(), login).await
+    }
+
+    async fn empty_on(cluster: &Cluster, login: Login) -> Self {
         let name = format!("t{}", Uuid::new_v4().simple());
         let mut admin = PgConnection::connect(&cluster.superuser_url("postgres")).await.expect("the server");
         // Tests start at the same moment: the role is made by whoever is first.

@@ -15,6 +15,7 @@ pub mod random;
 pub mod raw_http;
 mod redis;
 mod shop;
+pub mod storm;
 pub mod surface;
 
 pub use database::{Cluster, Login, TestDatabase};

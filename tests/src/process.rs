@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc::Receiver},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -55,8 +55,22 @@ impl Ecomdash {
         Self::spawn(command)
     }
 
-    /// A command that was put together elsewhere.
-    pub fn spawn(mut command: Command) -> Self {
+    /// A command that listens and was put together elsewhere.
+    pub fn spawn(command: Command) -> Self {
+        let (mut process, urls) = Self::launch(command);
+        process.url = urls.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| {
+            let _ = process.child.kill();
+            panic!("it does not listen: {}", process.log());
+        });
+        process
+    }
+
+    /// A command that does not listen: `work`.
+    pub fn work(command: Command) -> Self {
+        Self::launch(command).0
+    }
+
+    fn launch(mut command: Command) -> (Self, Receiver<String>) {
         // At the most talkative level, unless the test wants another: what is said there is said to someone, too.
         if !command.get_envs().any(|(name, value)| name == "LOG_LEVEL" && value.is_some()) {
             command.env("LOG_LEVEL", "trace");
@@ -84,11 +98,8 @@ impl Ecomdash {
                 kept.lock().unwrap().push_str(&format!("{line}\n"));
             }
         });
-        let url = receiver.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| {
-            let _ = child.kill();
-            panic!("it does not listen: {}", output.lock().unwrap());
-        });
-        Self { child, url, output, readers: vec![of_stderr, of_stdout], secrets }
+        let readers = vec![of_stderr, of_stdout];
+        (Self { child, url: String::new(), output, readers, secrets }, receiver)
     }
 
     /// Its process.

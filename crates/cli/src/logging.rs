@@ -1,6 +1,6 @@
 //! Logs: to standard error, as JSON in production.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -12,10 +12,25 @@ pub fn start(level: &str, json: bool) {
         ecomdash_projector={level},ecomdash_ingest={level},ecomdash_event_store={level}"
     ))
     .unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let builder = fmt().with_env_filter(filter).with_writer(|| Errors).with_ansi(io::stderr().is_terminal());
     if json {
         builder.json().flatten_event(true).with_current_span(true).with_span_list(false).init();
     } else {
         builder.with_target(false).init();
+    }
+}
+
+/// Standard error, whose reader may go away: the subscriber would report that there, too, and panic in whatever task had
+/// something to log.
+struct Errors;
+
+impl Write for Errors {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

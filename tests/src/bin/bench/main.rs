@@ -19,7 +19,8 @@ use event_store::migrate;
 use report::{Bound, Report, Row, median};
 
 /// Limits of rates would be what is measured.
-pub const UNLIMITED: [(&str, &str); 4] = [
+pub const UNLIMITED: [(&str, &str); 5] = [
+    ("LOG_LEVEL", "info"),
     ("RATE_LIMIT_PER_CLIENT", "0"),
     ("RATE_LIMIT_PER_SHOP", "0"),
     ("RATE_LIMIT_FORGED", "0"),
