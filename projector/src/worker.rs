@@ -31,6 +31,13 @@ const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 /// Nobody waits for a rebuild as for a figure.
 const REBUILD_POLL: Duration = Duration::from_secs(1);
 
+/// For a look at the queue, and for a batch, whose every statement may take a minute. What takes longer hangs on a
+/// connection that is dead without being told so.
+const LOOK_PATIENCE: Duration = Duration::from_secs(10);
+const BATCH_PATIENCE: Duration = Duration::from_secs(90);
+/// For a round through every shop.
+const HOUSE_PATIENCE: Duration = Duration::from_secs(3600);
+
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
@@ -121,10 +128,10 @@ impl Worker {
         cache: &mut OrderCache,
         stop: &CancellationToken,
     ) -> Result<bool, StoreError> {
-        for candidate in candidates(&self.database, kinds, CANDIDATES).await? {
+        for candidate in in_time(LOOK_PATIENCE, candidates(&self.database, kinds, CANDIDATES)).await? {
             let outcome = match candidate.kind.as_str() {
-                INGEST => guarded(self.ingest(&candidate)).await,
-                PROJECT => guarded(self.project(&candidate, cache)).await,
+                INGEST => in_time(BATCH_PATIENCE, guarded(self.ingest(&candidate))).await,
+                PROJECT => in_time(BATCH_PATIENCE, guarded(self.project(&candidate, cache))).await,
                 _ => guarded(self.rebuild_stale(&candidate, stop)).await,
             };
             match outcome {
@@ -275,7 +282,7 @@ impl Worker {
     async fn keep_house(self: Arc<Self>, stop: CancellationToken) {
         let mut is_new = true;
         loop {
-            let rest = match self.for_every_shop(is_new).await {
+            let rest = match in_time(HOUSE_PATIENCE, self.for_every_shop(is_new)).await {
                 Ok(()) => {
                     is_new = false;
                     HOUSEKEEPING
@@ -310,6 +317,11 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+async fn in_time<T>(limit: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let outcome = tokio::time::timeout(limit, work).await;
+    outcome.unwrap_or_else(|late| Err(StoreError::Unavailable(sqlx::Error::Io(late.into()))))
 }
 
 /// A panic is a fault of ours that some event or body brought to light: it is treated as that one's, and the worker lives.

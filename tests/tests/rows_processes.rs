@@ -31,6 +31,9 @@ use tokio::time::{sleep, timeout};
 
 const DAY: &str = "2026-11-01";
 
+/// What it is called, and where it is.
+type Point = (&'static str, fn() -> Trap);
+
 fn placed(id: u64) -> Value {
     order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]).0
 }
@@ -193,7 +196,7 @@ impl Worked {
 async fn r_02_a_worker_killed_at_named_points() {
     use Effect::Hold;
     use Moment::{Answered, Before};
-    let points: [(&str, fn() -> Trap); 8] = [
+    let points: [Point; 8] = [
         ("before it reads deliveries", || Trap::at_statement("FROM inbox", Before, Hold)),
         ("after it has appended", || Trap::at_statement("append_events", Answered, Hold)),
         ("before it commits what it appended", || Trap::at_commit_after("append_events", Before, Hold)),
@@ -225,7 +228,7 @@ async fn r_02_a_worker_killed_at_named_points() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_03_a_frozen_worker_s_write_is_refused() {
     let lease = Duration::from_secs(3);
-    let points: [(&str, fn() -> Trap); 2] = [
+    let points: [Point; 2] = [
         ("ingestion", || Trap::at_commit_after("append_events", Moment::Before, Effect::Hold)),
         ("projection", || Trap::at_statement("UPDATE checkpoints", Moment::Before, Effect::Hold)),
     ];

@@ -10,7 +10,7 @@ use std::{
 
 use domain::ShopId;
 use sqlx::{
-    PgConnection, PgPool, Postgres, Transaction,
+    Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use vault::MasterRing;
@@ -20,6 +20,15 @@ use crate::{
     metrics::{COUNTERS, count},
     recent::Recent,
 };
+
+/// A connection may be dead without being told so: the server was replaced, or somebody between dropped it. For an answer
+/// to what takes no time it is given so long, then it is given up: less when somebody waits for it.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE_OF_USERS: Duration = Duration::from_secs(2);
+/// One that was used within this time is not asked whether it lives.
+const FRESH: Duration = Duration::from_secs(1);
+/// For a connection and the answer to `BEGIN`.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How to reach the database.
 #[derive(Debug, Clone)]
@@ -64,6 +73,16 @@ impl Database {
             .max_lifetime(Duration::from_secs(1800))
             // No ping before each use, which would be a round trip: `begin` tries again on a connection that died.
             .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for >= FRESH {
+                        in_time(PATIENCE_OF_USERS, connection.ping()).await?;
+                    }
+                    Ok(true)
+                })
+            })
+            // The pool asks, too, and would wait for ever. What was given up while it began a transaction is closed.
+            .after_release(|connection, _| Box::pin(in_time(PATIENCE, is_outside(connection))))
             .connect_lazy_with(connect);
         Ok(Self { pool, ring: Arc::new(ring), recent: Arc::default() })
     }
@@ -130,7 +149,11 @@ impl Database {
         loop {
             // In a task of its own: dropped while `BEGIN` is under way, sqlx would put the open transaction into the pool.
             let (pool, sql) = (self.pool.clone(), sql.clone());
-            let begun = tokio::spawn(async move { pool.begin_with(sql).await }).await;
+            let begun = tokio::spawn(async move {
+                let begun = tokio::time::timeout(BEGIN_PATIENCE, pool.begin_with(sql)).await;
+                begun.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            })
+            .await;
             match begun.unwrap_or_else(|error| resume_unwind(error.into_panic())) {
                 Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) if attempts < self.pool.size() => attempts += 1,
                 Err(sqlx::Error::Database(refusal))
@@ -148,6 +171,17 @@ impl Database {
             }
         }
     }
+}
+
+async fn in_time<T>(limit: Duration, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    let answer = tokio::time::timeout(limit, answer).await;
+    answer.unwrap_or_else(|late| Err(sqlx::Error::Io(late.into())))
+}
+
+/// Whether no transaction is open: one that was opened before began before this statement. A prepared statement would not
+/// do, as its own transaction begins a little before it runs.
+async fn is_outside(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    connection.fetch_one("SELECT now() = statement_timestamp()").await?.try_get(0)
 }
 
 /// Role and shop hold until the transaction ends, so a pooled connection keeps neither. Three plain settings in one

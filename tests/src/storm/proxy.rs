@@ -76,6 +76,8 @@ struct Shared {
     released: watch::Sender<u64>,
     open: AtomicUsize,
     accepted: AtomicUsize,
+    /// How often those that were open then were stranded.
+    stranded: watch::Sender<usize>,
 }
 
 /// A proxy; it ends with this.
@@ -120,6 +122,7 @@ impl Proxy {
             released: watch::Sender::new(0),
             open: AtomicUsize::new(0),
             accepted: AtomicUsize::new(0),
+            stranded: watch::Sender::new(0),
         });
         let end = CancellationToken::new();
         let (accepting, ends) = (accept(listener, Arc::clone(&shared), end.clone()), end.clone());
@@ -155,6 +158,12 @@ impl Proxy {
     /// Passes nothing on.
     pub fn stall(&self) {
         self.shared.link.send_replace(Link::Stalled);
+    }
+
+    /// The connections that are open now hear nothing any more, and are not told so; new ones are well. So it is when a
+    /// server is replaced by another one behind the same name.
+    pub fn strand(&self) {
+        self.shared.stranded.send_modify(|times| *times += 1);
     }
 
     /// As a link should be: traps stay.
@@ -230,6 +239,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, end: CancellationTok
 async fn relay(mut client: TcpStream, shared: &Shared) {
     let _ = client.set_nodelay(true);
     let mut link = shared.link.subscribe();
+    let mut stranded = shared.stranded.subscribe();
     if link.wait_for(|link| *link != Link::Stalled).await.is_err() {
         return;
     }
@@ -243,6 +253,7 @@ async fn relay(mut client: TcpStream, shared: &Shared) {
     let mut unheard = Vec::new();
     loop {
         let from_client = tokio::select! {
+            _ = stranded.changed() => return strand(client).await,
             read = client.read_buf(&mut asked) => if read.is_ok_and(|read| read > 0) { true } else { return },
             read = server.read_buf(&mut answered) => if read.is_ok_and(|read| read > 0) { false } else { return },
         };
@@ -326,6 +337,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// Until the client gives up.
+async fn strand(mut client: TcpStream) {
+    let mut unheard = [0; 4096];
+    while client.read(&mut unheard).await.is_ok_and(|read| read > 0) {}
 }
 
 fn shorten_lease(startup: &mut [u8], lease: Option<Duration>) {
