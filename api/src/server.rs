@@ -96,3 +96,37 @@ fn prepare(stream: &TcpStream) {
 fn is_fatal(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn without_room_only_health_is_answered_and_others_are_told_to_come_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let router = Router::new().route("/health", get(async || "alive")).route("/other", get(async || "served"));
+        let stop = CancellationToken::new();
+        let ask = async |path: &str| {
+            let mut client = TcpStream::connect(address).await.expect("it listens");
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+            client.write_all(request.as_bytes()).await.expect("it reads");
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.expect("it answers, and closes");
+            answer.to_lowercase()
+        };
+        let options = ServerOptions { max_connections: 0, ..ServerOptions::default() };
+        let serving = tokio::spawn(serve(listener, router, options, stop.clone()));
+        for _ in 0..3 {
+            let (health, other) = (ask("/health").await, ask("/other").await);
+            assert!(health.starts_with("http/1.1 200") && health.ends_with("alive"), "{health}");
+            assert!(other.starts_with("http/1.1 503") && other.contains("retry-after: 2"), "{other}");
+            assert!(other.contains("application/problem+json"), "{other}");
+        }
+        stop.cancel();
+        serving.await.expect("it does not panic").expect("it ends well");
+    }
+}

@@ -260,9 +260,11 @@ async fn r_73_a_flood_of_connections_takes_the_place_of_nobody_who_asks() {
     // Everything is taken, by connections that ask for nothing, and come again when they are closed.
     let mut flood = JoinSet::new();
     let evicted = Arc::new(AtomicUsize::new(0));
-    for _ in 0..CAPACITY + 100 {
+    for number in 0..CAPACITY + 100 {
         let (address, evicted) = (address_of(&server.url), Arc::clone(&evicted));
         flood.spawn(async move {
+            // Within two seconds: all at once, the kernel would drop some before the server sees them.
+            tokio::time::sleep(Duration::from_millis(number as u64 * 2)).await;
             loop {
                 if let Ok(stream) = TcpStream::connect(address).await {
                     let _ = stream.readable().await;

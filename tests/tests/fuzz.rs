@@ -17,7 +17,8 @@ use domain::{
     Command, PersonalFields,
     command::{Dispatch, Stored},
     ids::OrderId,
-    ledger::{Sales, difference, sales_of},
+    ledger::{Amounts, Sales, difference, sales_of},
+    money::MAX_MINOR,
     order::Order,
 };
 use ecomdash_tests::{
@@ -114,12 +115,27 @@ fn sales_after(bodies: &[(&str, &[u8])]) -> BTreeMap<String, Sales> {
     ledger
 }
 
+/// What one body says stays so small that years of such orders can be added up: what it sold, and took back.
+fn assert_bounded(sales: &Sales) {
+    let of_rows = |amount: fn(&Amounts) -> i64| {
+        sales.values().map(|amounts| u128::from(amount(amounts).unsigned_abs())).sum::<u128>()
+    };
+    let parts: [fn(&Amounts) -> i64; 4] =
+        [|of| of.gross_minor, |of| of.discount_minor, |of| of.net_minor, |of| of.tax_minor];
+    for part in parts {
+        assert!(of_rows(part) <= 4 * u128::from(MAX_MINOR.unsigned_abs()), "an order is worth more than all there is");
+    }
+}
+
 /// All that becomes of a body, alone and beside the one that it was made of.
 fn digest(topic: &str, original: Option<&[u8]>, body: &[u8]) -> Result<(), String> {
     let began = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         for command in commands(topic, body) {
             command.clone().dispatch(Twice(command));
+        }
+        for sales in sales_after(&[(topic, body)]).values() {
+            assert_bounded(sales);
         }
         let original = original.unwrap_or(b"{}");
         let there = sales_after(&[(topic, original), (topic, body), (topic, body)]);
@@ -214,6 +230,8 @@ fn odd_value(rng: &mut StdRng) -> Value {
         "9223372036854775808",
         "-9223372036854775808",
         "92233720368547758.07",
+        "100000000000.00",
+        "99999999999.99",
         "-92233720368547758.08",
         "0.000000000000000000001",
         "1.",
@@ -259,6 +277,8 @@ fn odd_value(rng: &mut StdRng) -> Value {
         json!(2_147_483_648_u64),
         json!(9_007_199_254_740_993_u64),
         json!(1_000_000_000),
+        json!(1_000_000),
+        json!(100_000_000_000_u64),
     ];
     match rng.random_range(0..10_u32) {
         0 => Value::Null,

@@ -124,7 +124,7 @@ async fn a_busy_process_emits_exactly_what_is_listed_and_no_label_tells_of_a_sho
         // The shop's own first event is of another process.
         ("projection_events_total", &[], 3.0),
         ("projection_batches_total", &[("outcome", "failed")], 0.0),
-        ("database_connections_max", &[], 16.0),
+        ("database_connections_max", &[], 10.0),
     ] {
         assert_eq!(value(&page, name, labels), Some(expected), "{name} {labels:?}\n{page}");
     }

@@ -14,7 +14,7 @@ use reqwest::{Client, Method};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-const METRICS_TOKEN: &str = "the token of whoever collects";
+const METRICS_TOKEN: &str = "the-token-of-whoever-collects";
 
 struct World {
     _database: TestDatabase,

@@ -99,7 +99,7 @@ fn rules() -> Vec<(&'static str, String)> {
         (
             "no function works with the rights of its owner, or looks in places of its own",
             "SELECT p.proname::text FROM pg_proc p
-             WHERE p.pronamespace = 'public'::regnamespace AND (p.prosecdef OR p.proconfig IS NOT NULL)"
+             WHERE p.pronamespace = 'public'::regnamespace AND (p.prosecdef OR array_to_string(p.proconfig, ',') ~ 'search_path|role')"
                 .to_owned(),
         ),
         (

@@ -1,7 +1,7 @@
 //! The processes that go on until they are told to stop: `up`, `serve`, `work`.
 
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     process::ExitCode,
     sync::Arc,
@@ -15,7 +15,7 @@ use ingest::Receiver;
 use projector::{Worker, WorkerOptions};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
     sync::Notify,
 };
@@ -35,12 +35,14 @@ const UP_CONNECTIONS: u32 = 10;
 const SERVE_CONNECTIONS: u32 = 8;
 const WORK_CONNECTIONS: u32 = 6;
 const DEFAULT_PORT: u16 = 8000;
+/// Connections that wait to be accepted. Where it overflows, the kernel drops whoever comes, `/health` too, for a second.
+const BACKLOG: u32 = 4096;
 
 /// `up`: everything in one process.
 pub async fn up(environment: &Environment, args: &UpArgs) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
     let mut session = Session::open(environment, UP_CONNECTIONS, Schema::Migrate).await?;
-    let listener = listen_locally(args.port).await?;
+    let listener = listen_locally(args.port)?;
     let wake = Arc::new(Notify::new());
     let metrics = observe::start(environment, &session.database, &stop)?;
     let app = app(environment, &session, Arc::clone(&wake), metrics)?;
@@ -68,7 +70,7 @@ pub async fn serve(environment: &Environment, args: &ServeArgs) -> anyhow::Resul
     let stop = stop_on_signal()?;
     let session = Session::open(environment, SERVE_CONNECTIONS, Schema::Ignore).await?;
     let everywhere = environment.is_production();
-    let listener = listen(args.host, args.port, everywhere).await?;
+    let listener = listen_anywhere(args.host, args.port, everywhere)?;
     let metrics = observe::start(environment, &session.database, &stop)?;
     let app = app(environment, &session, Arc::default(), metrics)?;
     allow_many_connections();
@@ -101,7 +103,7 @@ pub async fn work(environment: &Environment, args: &WorkArgs) -> anyhow::Result<
     let _ends = stop.clone().drop_guard();
     let side = match args.metrics_port {
         Some(port) => {
-            let listener = listen(None, port, environment.is_production()).await?;
+            let listener = listen_anywhere(None, port, environment.is_production())?;
             announce(&listener)?;
             let router = side_router(environment.environment.as_str().into(), metrics);
             Some(tokio::spawn(api::serve(listener, router, ServerOptions::default(), stop.clone())))
@@ -171,19 +173,26 @@ fn app(
 }
 
 /// An address that was asked for; otherwise this machine's own, or in production every one.
-async fn listen(host: Option<IpAddr>, port: u16, everywhere: bool) -> anyhow::Result<TcpListener> {
+fn listen_anywhere(host: Option<IpAddr>, port: u16, everywhere: bool) -> anyhow::Result<TcpListener> {
     let host = host.unwrap_or(IpAddr::V4(if everywhere { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST }));
     let address = SocketAddr::new(host, port);
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+    listen(address).with_context(|| format!("cannot listen on {address}"))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The port that was asked for, or the usual one, or any free one if that is taken.
-async fn listen_locally(port: Option<u16>) -> anyhow::Result<TcpListener> {
-    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    match bind(port.unwrap_or(DEFAULT_PORT)).await {
+fn listen_locally(port: Option<u16>) -> anyhow::Result<TcpListener> {
+    let bind = |port| listen((Ipv4Addr::LOCALHOST, port).into());
+    match bind(port.unwrap_or(DEFAULT_PORT)) {
         Err(error) if error.kind() == ErrorKind::AddrInUse && port.is_none() => {
             tracing::warn!("port {DEFAULT_PORT} is taken: listening on another one");
-            bind(0).await.context("no port is free")
+            bind(0).context("no port is free")
         }
         outcome => outcome.with_context(|| format!("cannot listen on port {}", port.unwrap_or(DEFAULT_PORT))),
     }

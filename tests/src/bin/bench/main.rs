@@ -24,7 +24,7 @@ pub const UNLIMITED: [(&str, &str); 5] = [
     ("RATE_LIMIT_PER_CLIENT", "0"),
     ("RATE_LIMIT_PER_SHOP", "0"),
     ("RATE_LIMIT_FORGED", "0"),
-    ("METRICS_TOKEN", "collected, as in production"),
+    ("METRICS_TOKEN", "collected-as-in-production"),
 ];
 
 /// How much is measured. `--quick` is for trying the benchmark itself.
