@@ -22,7 +22,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{ApiError, Peer, edge::plain_headers, request_log::Deadline};
+use crate::{ApiError, Peer, edge::plain_headers, metrics::count_refused_connection, request_log::Deadline};
 
 /// How long connections may take.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +75,7 @@ pub async fn serve(
             },
         };
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            count_refused_connection();
             continue;
         };
         let _ = stream.set_nodelay(true);
