@@ -155,8 +155,8 @@ pub(crate) fn plain_headers(headers: &mut HeaderMap) {
 async fn limited(edge: &Edge, mut request: Request, next: Next) -> Response {
     let tally = Tally::default();
     request.extensions_mut().insert(tally.clone());
-    let path = request.uri().path();
-    let is_counted = !["/webhooks", "/health", "/metrics"].iter().any(|free| path.starts_with(free));
+    let first = request.uri().path().split('/').nth(1).unwrap_or_default();
+    let is_counted = !["webhooks", "health", "metrics"].contains(&first);
     let peer = request.extensions().get::<Peer>().copied();
     let decision = if is_counted { edge.count(request.headers(), peer, false).await } else { None };
     if let Some(decision) = decision {

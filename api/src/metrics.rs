@@ -140,9 +140,19 @@ pub(crate) fn count_webhook(outcome: WebhookOutcome) {
     WEBHOOKS[outcome as usize].increment(1);
 }
 
+static REFUSED_CONNECTIONS: LazyLock<Counter> = LazyLock::new(|| {
+    describe_counter!("http_connections_refused_total", "Connections that were closed for being too many at once");
+    counter!("http_connections_refused_total")
+});
+
+pub(crate) fn count_refused_connection() {
+    REFUSED_CONNECTIONS.increment(1);
+}
+
 /// Makes the counters be there before the first request. To be called after the recorder is installed.
 pub fn register_metrics() {
     LazyLock::force(&ENDPOINTS);
     LazyLock::force(&WEBHOOKS);
+    LazyLock::force(&REFUSED_CONNECTIONS);
     limits::register_metrics();
 }

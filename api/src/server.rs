@@ -14,6 +14,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use connections::Connections;
 
+use crate::metrics::count_refused_connection;
+
 /// Of an answer, so much may lie in the kernel; left to itself it takes megabytes for each client that does not read.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
@@ -74,6 +76,7 @@ pub async fn serve(
             },
         };
         let Some(place) = connections.admit() else {
+            count_refused_connection();
             continue;
         };
         prepare(&stream);

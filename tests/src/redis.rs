@@ -17,16 +17,34 @@ pub struct Redis {
     folder: PathBuf,
 }
 
+enum Started {
+    Runs,
+    Ended,
+    Missing,
+}
+
 impl Redis {
     /// Starts one. `None`, loudly, where none is installed.
     pub fn start() -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
-        let mut redis = Self { child: None, port, folder: free_folder() };
-        redis.start_again().then_some(redis)
+        let mut redis = Self { child: None, port: 0, folder: free_folder() };
+        // Between our look and the server's, somebody else may take the port.
+        for _ in 0..5 {
+            redis.port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+            match redis.spawn() {
+                Started::Runs => return Some(redis),
+                Started::Ended => {}
+                Started::Missing => return None,
+            }
+        }
+        panic!("redis-server ends as soon as it starts");
     }
 
     /// Starts it again on its port, empty.
-    pub fn start_again(&mut self) -> bool {
+    pub fn start_again(&mut self) {
+        assert!(matches!(self.spawn(), Started::Runs), "redis-server starts again");
+    }
+
+    fn spawn(&mut self) -> Started {
         let arguments = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"];
         let mut command = Command::new("redis-server");
         command.args(arguments).args(["--port", &self.port.to_string()]).current_dir(&self.folder);
@@ -34,15 +52,18 @@ impl Redis {
             Ok(child) => self.child = Some(child),
             Err(error) => {
                 eprintln!("WARNING: redis-server cannot be run ({error}): this test looked at NOTHING");
-                return false;
+                return Started::Missing;
             }
         }
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.ask("PING\r\n").is_none_or(|answer| !answer.starts_with("+PONG")) {
+            if self.child.as_mut().is_none_or(|child| child.try_wait().is_ok_and(|ended| ended.is_some())) {
+                return Started::Ended;
+            }
             assert!(Instant::now() < deadline, "redis-server does not answer");
             std::thread::sleep(Duration::from_millis(10));
         }
-        true
+        Started::Runs
     }
 
     /// `kill -9`.
