@@ -1,6 +1,6 @@
 //! The HTTP surface: webhooks in, figures out. It translates and holds no rules.
 //!
-//! To add an endpoint: a file in `routes/`, and a line in [`routes`]. What its `#[utoipa::path]` says goes into the document.
+//! To add an endpoint: a file in `routes/`, and a line in `routes()`. What its `#[utoipa::path]` says goes into the document.
 
 mod auth;
 mod edge;
