@@ -248,7 +248,7 @@ const SABOTAGE: [(&str, &str); 12] = [
     ),
     (
         "another's bytes",
-        "UPDATE snapshots SET sealed = o.sealed FROM snapshots o WHERE o.aggregate_id = '3' AND snapshots.aggregate_id = '1'",
+        "UPDATE snapshots s SET sealed = o.sealed FROM snapshots o WHERE o.aggregate_id = '3' AND s.aggregate_id = '1'",
     ),
 ];
 

@@ -75,7 +75,7 @@ impl PersistedEventRepository for ShopEvents {
         Ok(events)
     }
 
-    /// There are none: cqrs-es 0.5.0 applies events twice to what it snapshots.
+    /// None for it: cqrs-es 0.5.0 applies events twice to what it snapshots. Ours serve commands and [`ShopTx::load`].
     async fn get_snapshot<A: Aggregate>(&self, _: &str) -> Result<Option<SerializedSnapshot>, PersistenceError> {
         Ok(None)
     }
