@@ -157,7 +157,9 @@ pub fn scaled(text: &str, exponent: u32) -> Result<i64, MoneyError> {
     let kept = i64::try_from(digits.len()).expect("at most 40") + point.min(0);
     for (index, digit) in digits.bytes().map(|byte| byte - b'0').enumerate() {
         if i64::try_from(index).expect("at most 40") < kept {
-            value = value * 10 + i128::from(digit);
+            // Forty digits are more than it holds.
+            let longer = value.checked_mul(10).and_then(|value| value.checked_add(i128::from(digit)));
+            value = longer.ok_or(MoneyError::OutOfRange)?;
         } else {
             // a number below the last kept digit's place has leading zeros there
             rest.push(digit);
