@@ -24,6 +24,9 @@ has_postgres() {
   return 1
 }
 
+# Other clocks for the tests. Where they are not packaged, the tests that need them say that they looked at nothing.
+has_clocks() { has faketime || ! has apt-get; }
+
 # Prints what is still missing, as one line.
 missing() {
   local list=""
@@ -43,8 +46,7 @@ install_missing() {
   has openssl || { apt+=" openssl" && brew+=" openssl"; }
   has_postgres || { apt+=" postgresql postgresql-contrib" && brew+=" postgresql@17"; }
   has slowhttptest || apt+=" slowhttptest" # one test asks another's program
-  # Other clocks for the tests: there is none for macOS.
-  ! has apt-get || has faketime || apt+=" faketime"
+  has_clocks || apt+=" faketime"
   [ -n "$apt" ] || return 0
   if ! has apt-get; then
     [ -z "$brew" ] || ! has brew || brew install $brew >&2
@@ -89,7 +91,7 @@ use_fast_linker() {
 
 need_tools() {
   local list
-  { [ -z "$(missing)" ] && has slowhttptest && { has faketime || ! has apt-get; }; } || install_missing || true
+  if [ -n "$(missing)" ] || ! has slowhttptest || ! has_clocks; then install_missing || true; fi
   list=$(missing)
   if [ -n "$list" ]; then
     say "please install: $list"
