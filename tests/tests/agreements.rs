@@ -136,7 +136,7 @@ async fn agreements_replace_what_webhooks_taught_and_later_webhooks_go_on_from_t
     let shop = world.shop("UTC").await;
     shop.deliver("orders/create", &ordered.0).await;
     assert_eq!(day(&shop, "2026-11-01").await, [5000, 0, 0, 5000, 0, 500, 0, 5500]);
-    world.ingest(&shop, &[agreed.clone()]);
+    world.ingest(&shop, std::slice::from_ref(&agreed));
     assert_eq!(day(&shop, "2026-11-01").await, [0; 8]);
     assert_eq!(day(&shop, "2026-11-02").await, [5000, 1000, 0, 4000, 0, 400, 0, 4400]);
 
@@ -154,20 +154,20 @@ async fn agreements_replace_what_webhooks_taught_and_later_webhooks_go_on_from_t
 
     // So is one from before the newest document, as long as no agreement names it.
     let shop = world.shop("UTC").await;
-    world.ingest(&shop, &[agreed.clone()]);
+    world.ingest(&shop, std::slice::from_ref(&agreed));
     let early = refund(8, 1, "2026-11-01T18:00:00Z").line(1, 1, "50.00", "5.00", "return");
     shop.deliver("refunds/create", &early.0).await;
     assert_eq!(day(&shop, "2026-11-01").await, [0, 0, 5000, -5000, 0, -500, 0, -5500]);
     // A removal without money goes with an edit or a cancellation: those, agreements tell.
     let removed = refund(7, 1, "2026-11-02T01:00:00Z").line(1, 1, "0.00", "0.00", "cancel");
     let shop = world.shop("UTC").await;
-    world.ingest(&shop, &[agreed.clone()]);
+    world.ingest(&shop, std::slice::from_ref(&agreed));
     shop.deliver("refunds/create", &removed.0).await;
     assert_eq!(day(&shop, "2026-11-02").await, [5000, 1000, 0, 4000, 0, 400, 0, 4400]);
 
     // A cancellation after the newest document gives back what is left of what was booked; before it, nothing.
     let shop = world.shop("UTC").await;
-    world.ingest(&shop, &[agreed.clone()]);
+    world.ingest(&shop, std::slice::from_ref(&agreed));
     shop.deliver("orders/cancelled", &cancelled.0).await;
     assert_eq!(day(&shop, "2026-11-05").await, [0, 0, 4000, -4000, 0, -400, 0, -4400]);
     let mut later = agreed.clone();
@@ -179,7 +179,7 @@ async fn agreements_replace_what_webhooks_taught_and_later_webhooks_go_on_from_t
     // An edit after the newest document adds its line; one before it does not.
     for (at, expected) in [(THIRD, 1000), (PLACED, 0)] {
         let shop = world.shop("UTC").await;
-        world.ingest(&shop, &[agreed.clone()]);
+        world.ingest(&shop, std::slice::from_ref(&agreed));
         let mut edited = ordered.clone().updated(THIRD);
         edited.0["line_items"].as_array_mut().unwrap().push(line(2, "10.00", 1).0);
         shop.deliver("orders/edited", &edit(5, 1, at, &[(2, 1)], &[])).await;
