@@ -85,5 +85,5 @@ COMMIT;
 ",
         shop = shop.id,
     );
-    limits::pgbench(database, &[("accept", script)], CONNECTIONS, transactions)
+    limits::pgbench(database, &[("accept".to_owned(), 1, script)], CONNECTIONS, transactions)
 }

@@ -43,10 +43,10 @@ pub fn query(database: &TestDatabase, sql: &str) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
 }
 
-/// Transactions a second of scripts, each client as many of them, prepared.
+/// Transactions a second of scripts by name and weight, each client as many of them, prepared.
 pub fn pgbench(
     database: &TestDatabase,
-    scripts: &[(&str, String)],
+    scripts: &[(String, u32, String)],
     clients: usize,
     transactions: usize,
 ) -> anyhow::Result<f64> {
@@ -54,10 +54,10 @@ pub fn pgbench(
     std::fs::create_dir_all(&folder)?;
     let mut command = client("pgbench", database);
     command.args(["-n", "-M", "prepared", "-j", "2", "-c", &clients.to_string(), "-t", &transactions.to_string()]);
-    for (name, script) in scripts {
+    for (name, weight, script) in scripts {
         let path = folder.join(format!("{name}.sql"));
         std::fs::write(&path, script)?;
-        command.arg("-f").arg(path);
+        command.arg("-f").arg(format!("{}@{weight}", path.display()));
     }
     let output = command.output()?;
     std::fs::remove_dir_all(folder)?;

@@ -171,5 +171,5 @@ WHERE shop_id = '{shop}' AND aggregate_type = 'shop' AND aggregate_id = 'shop' O
         days("2026-01-01", "2026-03-31"),
         shop = shop.id,
     );
-    limits::pgbench(database, &[("stats", script)], CLIENTS, transactions)
+    limits::pgbench(database, &[("stats".to_owned(), 1, script)], CLIENTS, transactions)
 }

@@ -108,18 +108,13 @@ fn sealed(mut command: OrderCommand) -> OrderCommand {
 /// The statements that a command makes, with the bytes of a real row, scripts for each shop. A third of the commands meets
 /// a new order and a new buyer.
 fn pgbench(database: &TestDatabase, transactions: u64) -> anyhow::Result<f64> {
-    let folder = std::env::temp_dir().join(format!("ecb-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    let query = |sql: &str| -> anyhow::Result<String> {
-        let row = limits::client("psql", database).args(["-AtqF", "\t", "-c", sql]).output()?;
-        Ok(String::from_utf8(row.stdout)?.trim_end().to_owned())
-    };
-    let row = query(
+    let row = limits::query(
+        database,
         "SELECT payload::text, metadata::text FROM events WHERE event_type = 'OrderPlaced' AND aggregate_id LIKE '5000%' LIMIT 1",
     )?;
     let (payload, metadata) = row.split_once('\t').ok_or_else(|| anyhow::anyhow!("no row to copy"))?;
     // pgbench does not know where the head stands, so its append takes any head, and is otherwise the same.
-    let append = query("SELECT pg_get_functiondef('append_events'::regproc)")?;
+    let append = limits::query(database, "SELECT pg_get_functiondef('append_events'::regproc)")?;
     let anywhere = append.replace("append_events", "append_anywhere").replace("AND hash = expected", "");
     anyhow::ensure!(
         anywhere.len() < append.len() + 100 && !anywhere.contains("= expected"),
@@ -127,8 +122,7 @@ fn pgbench(database: &TestDatabase, transactions: u64) -> anyhow::Result<f64> {
     );
     limits::psql(database, &anywhere)?;
 
-    let mut command = limits::client("pgbench", database);
-    command.args(["-n", "-M", "prepared", "-c", "8", "-j", "2", "-t", &(transactions / CLIENTS).to_string()]);
+    let mut scripts = Vec::new();
     for (number, is_first) in (1..=SHOPS).flat_map(|number| [(number, true), (number, false)]) {
         let shop = data::shop(u128::from(number));
         let (took_for_new, keys, weight) = if is_first {
@@ -143,14 +137,7 @@ ARRAY['OrderPlaced'], ARRAY['1'], ARRAY['{payload}'], ARRAY['{metadata}'], ARRAY
 ",
             payload = payload.replace('\'', "''"),
         );
-        let path = folder.join(format!("{number}-{weight}.sql"));
-        std::fs::write(&path, script)?;
-        command.arg("-f").arg(format!("{}@{weight}", path.display()));
+        scripts.push((format!("{number}-{weight}"), weight, script));
     }
-    let output = command.output()?;
-    std::fs::remove_dir_all(folder)?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    anyhow::ensure!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));
-    let tps = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next()?.parse().ok());
-    tps.ok_or_else(|| anyhow::anyhow!("pgbench says no rate: {text}"))
+    limits::pgbench(database, &scripts, usize::try_from(CLIENTS)?, usize::try_from(transactions / CLIENTS)?)
 }
