@@ -1,7 +1,7 @@
 //! The rows of docs/reliability.md that are about deliveries: doubled, late, missing, at once, in a burst, out of date.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,22 +11,42 @@ use ecomdash_tests::{
     Ecomdash, Shop, TestDatabase,
     bodies::{line, order, refund},
     command_on,
+    documents::documents_of,
+    free_folder,
     random::{Delivery, Made, history, rng, seed},
+    run,
     storm::{history::Delivered, replay::replay},
 };
 use ingest::Receiver;
-use rand::{RngExt, seq::SliceRandom};
+use rand::{RngExt, rngs::StdRng, seq::SliceRandom};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
 const DAY: &str = "2026-11-01";
 
-/// What did not arrive is told by whoever compares: to be switched to `ecomdash ingest --shop DOMAIN FILE`.
-async fn reconcile(shop: &Shop, missing: &[Delivery]) {
-    for delivery in missing {
-        let webhook_id = format!("reconciled-{}", delivery.webhook_id);
-        let status = shop.deliver_at(delivery.topic, &delivery.body, &webhook_id, delivery.triggered_at).await;
-        assert_eq!(status, 200);
+/// What did not arrive is told by documents of the orders that it was about; an order that is gone has none, and whoever
+/// compares notices that.
+async fn reconcile(database: &TestDatabase, shop: &Shop, rng: &mut StdRng, all: &[Delivery], missing: &[Delivery]) {
+    let id_of = |delivery: &Delivery| {
+        let body = &delivery.body;
+        body["order_id"].as_u64().or(body["order_edit"]["order_id"].as_u64()).or(body["id"].as_u64()).expect("an order")
+    };
+    let orders: BTreeSet<u64> = missing.iter().map(id_of).collect();
+    let (_, documents) = documents_of(rng, all);
+    let is_wanted =
+        |id: &str| id.rsplit('/').next().and_then(|id| id.parse().ok()).is_some_and(|id| orders.contains(&id));
+    let lines: String = documents
+        .iter()
+        .filter(|document| document.body["id"].as_str().is_some_and(is_wanted))
+        .map(|document| format!("{}\n", document.body))
+        .collect();
+    assert!(lines.lines().count() >= 3, "{} documents", lines.lines().count());
+    let path = free_folder().join("missing.jsonl");
+    std::fs::write(&path, lines).unwrap();
+    let (success, output) = run(database, &["ingest", "--shop", &shop.domain, path.to_str().unwrap()]);
+    assert!(success, "{output}");
+    for delivery in missing.iter().filter(|delivery| delivery.topic == "orders/delete") {
+        assert_eq!(shop.deliver(delivery.topic, &delivery.body).await, 200);
     }
 }
 
@@ -75,7 +95,7 @@ async fn r_50_doubled_shuffled_late_and_missing_deliveries() {
     let wanted: BTreeMap<u64, (i64, i64)> =
         expected.iter().filter_map(|(id, expected)| Some((*id, expected.listed?))).collect();
     assert_ne!(listed(&database).await, wanted, "SEED={seed}: what is missing makes no difference");
-    reconcile(&shop, &missing).await;
+    reconcile(&database, &shop, &mut rng, &all, &missing).await;
     let metrics = shop.metrics(period.0, period.1).await;
     let orders: i64 = expected.values().map(|expected| expected.sums[5]).sum();
     let gross: i64 = expected.values().map(|expected| expected.gross_sales).sum();

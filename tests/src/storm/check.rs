@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{
     Storm,
+    fleet::METRICS_TOKEN,
     history::History,
     load::{unique_cents, unique_line},
     replay::{Expected, replay},
@@ -347,11 +348,26 @@ impl<'a> Checker<'a> {
     }
 
     /// I-7: in no log of a process, and in no table as text or as bytes.
+    /// What each API tells whoever collects metrics.
+    async fn metrics_pages(&mut self) -> String {
+        let mut pages = String::new();
+        let addresses: Vec<String> = self.world.fleet.urls();
+        for url in addresses {
+            let request = reqwest::Client::new().get(format!("{url}/metrics")).bearer_auth(METRICS_TOKEN);
+            let answer = request.send().await.expect("it answers");
+            self.checked.demand(answer.status() == 200, || format!("I-7: /metrics answered {}", answer.status()));
+            pages.push_str(&answer.text().await.expect("a page"));
+        }
+        pages
+    }
+
     async fn canaries(&mut self, superuser: &mut PgConnection) {
         let mut canaries: Vec<String> = CANARIES.iter().map(ToString::to_string).collect();
         canaries.push(self.world.database.encryption_keys.clone());
         canaries.extend(self.world.shops.iter().map(|shop| shop.token.clone()));
+        canaries.push(METRICS_TOKEN.to_owned());
         let logs = self.world.fleet.logs();
+        let pages = self.metrics_pages().await;
         let tables: Vec<String> =
             sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
                 .fetch_all(&mut *superuser)
@@ -359,6 +375,7 @@ impl<'a> Checker<'a> {
                 .expect("it answers");
         for (number, canary) in canaries.iter().enumerate() {
             self.checked.demand(!logs.contains(canary), || format!("I-7: canary {number} is in a log"));
+            self.checked.demand(!pages.contains(canary), || format!("I-7: canary {number} is in the metrics"));
         }
         for table in &tables {
             let sql = format!(
@@ -370,8 +387,13 @@ impl<'a> Checker<'a> {
                 sqlx::query_scalar(&sql).bind(&canaries).fetch_one(&mut *superuser).await.expect("it answers");
             self.checked.demand(hits == 0, || format!("I-7: {hits} canaries are in {table}"));
         }
-        let counted =
-            format!("{} canaries in {} tables and {} KiB of logs", canaries.len(), tables.len(), logs.len() / 1024);
+        let counted = format!(
+            "{} canaries in {} tables, {} KiB of logs and {} KiB of metrics",
+            canaries.len(),
+            tables.len(),
+            logs.len() / 1024,
+            pages.len() / 1024
+        );
         self.checked.hold("I-7", counted);
     }
 }

@@ -57,6 +57,9 @@ pub struct Fleet {
     first_kib: BTreeMap<u32, u64>,
 }
 
+/// Of whoever collects the processes' metrics.
+pub const METRICS_TOKEN: &str = "metrics-of-the-storm-9d1f";
+
 impl Fleet {
     /// Two of each on a database. Transactions that idle for as long as `lease` are ended by the server.
     pub async fn start(cluster: &Cluster, database: &TestDatabase, lease: Option<Duration>) -> Self {
@@ -81,7 +84,7 @@ impl Fleet {
     fn launch(&self, role: Role, proxy: &Proxy) -> Ecomdash {
         let mut command: Command = crate::bare_command(&std::env::temp_dir());
         command.env("DATABASE_URL", proxy.url(&self.url)).env("ENCRYPTION_KEYS", &self.encryption_keys);
-        command.env("LOG_LEVEL", "debug");
+        command.env("LOG_LEVEL", "debug").env("METRICS_TOKEN", METRICS_TOKEN);
         tokio::task::block_in_place(|| match role {
             Role::Serve => Ecomdash::spawn({
                 command.args(["serve", "--port", "0"]);
@@ -98,6 +101,12 @@ impl Fleet {
         let serving = self.instances.iter().filter(|instance| instance.role == Role::Serve);
         *self.addresses.write().unwrap() =
             serving.map(|instance| (instance.name.clone(), instance.process.url.clone())).collect();
+    }
+
+    /// Where the APIs listen.
+    #[must_use]
+    pub fn urls(&self) -> Vec<String> {
+        self.addresses.read().unwrap().iter().map(|(_, url)| url.clone()).collect()
     }
 
     /// The places of a role.
