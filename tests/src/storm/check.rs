@@ -88,8 +88,9 @@ impl<'a> Checker<'a> {
         }
         self.queue_and_checkpoints(&mut superuser).await;
         store.close().await;
+        let pages = self.metrics_pages().await;
         self.resources(&mut superuser, settled_in.unwrap_or_default()).await;
-        self.canaries(&mut superuser).await;
+        self.canaries(&mut superuser, &pages).await;
         (self.checked, orders)
     }
 
@@ -361,13 +362,12 @@ impl<'a> Checker<'a> {
         pages
     }
 
-    async fn canaries(&mut self, superuser: &mut PgConnection) {
+    async fn canaries(&mut self, superuser: &mut PgConnection, pages: &str) {
         let mut canaries: Vec<String> = CANARIES.iter().map(ToString::to_string).collect();
         canaries.push(self.world.database.encryption_keys.clone());
         canaries.extend(self.world.shops.iter().map(|shop| shop.token.clone()));
         canaries.push(METRICS_TOKEN.to_owned());
         let logs = self.world.fleet.logs();
-        let pages = self.metrics_pages().await;
         let tables: Vec<String> =
             sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
                 .fetch_all(&mut *superuser)
