@@ -14,41 +14,57 @@ pub struct Candidate {
     pub kind: String,
 }
 
-/// So many shops' work is looked at: a bound on what a look costs.
+/// So many shops' due work is looked at: a bound on what a look costs.
 const GROUPS: i64 = 4096;
 
-/// What is due of the given kinds, the longest waiting first. The queue has no row-level security and no content.
-pub async fn candidates(database: &Database, kinds: &[&str], limit: i64) -> Result<Vec<Candidate>, StoreError> {
+/// What a look found.
+pub struct Look {
+    /// The longest waiting first.
+    pub candidates: Vec<Candidate>,
+    /// Where the next look begins, so that nobody is behind the bound for good.
+    pub next: Uuid,
+}
+
+/// What is due of the given kinds, from a shop's id on. The queue has no row-level security and no content.
+pub async fn candidates(database: &Database, kinds: &[&str], from: Uuid, limit: i64) -> Result<Look, StoreError> {
     let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
     let mut fleet = database.begin_fleet().await?;
     let rows = sqlx::query!(
         // From each shop's kind of work to the next, by one probe of the index, whatever the backlog.
         r#"WITH RECURSIVE waiting AS (
-               (SELECT shop_id, kind, due_at FROM work_queue ORDER BY shop_id, kind, due_at LIMIT 1)
+               (SELECT shop_id, kind, due_at
+                FROM work_queue
+                WHERE shop_id >= $3 AND due_at <= clock_timestamp() AND kind = ANY($1)
+                ORDER BY shop_id, kind, due_at
+                LIMIT 1)
                UNION ALL
                SELECT n.shop_id, n.kind, n.due_at
                FROM waiting w
                CROSS JOIN LATERAL (
                    SELECT q.shop_id, q.kind, q.due_at
                    FROM work_queue q
-                   WHERE (q.shop_id, q.kind) > (w.shop_id, w.kind)
+                   WHERE (q.shop_id, q.kind) > (w.shop_id, w.kind) AND q.due_at <= clock_timestamp() AND q.kind = ANY($1)
                    ORDER BY q.shop_id, q.kind, q.due_at
                    LIMIT 1
                ) n
            )
-           SELECT shop_id AS "shop_id!", kind AS "kind!"
-           FROM (SELECT shop_id, kind, due_at FROM waiting LIMIT $3) g
-           WHERE due_at <= clock_timestamp() AND kind = ANY($1)
+           SELECT shop_id AS "shop_id!", kind AS "kind!", count(*) OVER () AS "groups!",
+                  max(shop_id::text) OVER () AS "last!"
+           FROM (SELECT shop_id, kind, due_at FROM waiting LIMIT $4) g
            ORDER BY due_at
            LIMIT $2"#,
         &kinds,
         limit,
+        from,
         GROUPS,
     )
     .fetch_all(&mut *fleet)
     .await?;
     fleet.commit().await?;
-    Ok(rows.into_iter().map(|row| Candidate { shop: ShopId(row.shop_id), kind: row.kind }).collect())
+    let is_cut = rows.first().filter(|row| row.groups >= GROUPS);
+    let next = is_cut.and_then(|row| row.last.parse().ok()).unwrap_or(Uuid::nil());
+    let candidates = rows.into_iter().map(|row| Candidate { shop: ShopId(row.shop_id), kind: row.kind }).collect();
+    Ok(Look { candidates, next })
 }
 
 /// A claim: the shop's lock of that kind, and the queue rows that were there when it was taken.

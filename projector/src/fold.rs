@@ -1,6 +1,9 @@
 //! From a page of events to changes of orders: what each event did to its order's state and sales.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
 
 use cqrs_es::Aggregate;
 use domain::{
@@ -12,6 +15,9 @@ use domain::{
 };
 use event_store::{ShopTx, StoreError, StoredEvent};
 use read_models::{Change, Generation, Projection, projection};
+
+/// How long a page is folded before what is folded is written.
+const FOLD_TIME: Duration = Duration::from_secs(5);
 
 /// An order up to one of its events.
 #[derive(Default, Clone)]
@@ -59,6 +65,8 @@ impl Target {
 pub struct Folded {
     /// Something about the shop itself: its zone may have changed.
     pub shop_changed: bool,
+    /// The last position that was folded: before the page's end where its time was over.
+    pub up_to: i64,
 }
 
 /// Folds a page into projections, each for its generation. All of them begin where the page does.
@@ -74,7 +82,13 @@ pub async fn fold_page(
     load_missing(tx, cache, page, first.position - 1).await?;
     let shop = tx.shop();
     let mut folded = Folded::default();
+    let began = Instant::now();
     for event in page {
+        // Orders of many thousand lines: the transaction must not idle for longer than the database lets it.
+        if folded.up_to > 0 && began.elapsed() > FOLD_TIME {
+            break;
+        }
+        folded.up_to = event.position;
         if event.aggregate_type == Shop::TYPE {
             folded.shop_changed = true;
         }

@@ -19,12 +19,12 @@ use ingest::INGEST;
 pub use fleet::watch_fleet;
 pub use metrics::register_metrics;
 pub use rebuild::{Comparison, RebuildOptions, Rebuilt, rebuild};
-pub use worker::{Worker, WorkerOptions};
+pub use worker::{Worker, WorkerOptions, work_on};
 
 /// Looks for work as a worker does, and does none of it: how many shops have any.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`].
 pub async fn look_for_work(database: &Database) -> Result<usize, StoreError> {
-    Ok(claim::candidates(database, &[INGEST, PROJECT], worker::CANDIDATES).await?.len())
+    Ok(claim::candidates(database, &[INGEST, PROJECT], uuid::Uuid::nil(), worker::CANDIDATES).await?.candidates.len())
 }

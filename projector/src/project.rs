@@ -36,14 +36,15 @@ pub async fn project(claim: &mut Claim, cache: &mut OrderCache) -> Result<u64, S
         target.write(&mut claim.tx).await?;
     }
     for checkpoint in &live {
-        advance(&mut claim.tx, checkpoint, last).await?;
+        advance(&mut claim.tx, checkpoint, folded.up_to).await?;
     }
     if folded.shop_changed {
         rebuild_if_the_zone_changed(&mut claim.tx, &live).await?;
     }
-    let is_full = i64::try_from(page.len()).is_ok_and(|count| count == limit);
+    let is_full = folded.up_to < last || i64::try_from(page.len()).is_ok_and(|count| count == limit);
     claim.settle(is_full.then_some(0.0)).await?;
-    Ok(u64::try_from(page.len()).unwrap_or(u64::MAX))
+    let folded = page.iter().take_while(|event| event.position <= folded.up_to).count();
+    Ok(u64::try_from(folded).unwrap_or(u64::MAX))
 }
 
 /// Marks the read models that stand at the event that could not be digested. They stay there, visibly, until a worker

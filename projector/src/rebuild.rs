@@ -218,15 +218,15 @@ async fn fold_step(
     limit: i64,
 ) -> Result<(), StoreError> {
     let page = tx.events_after(checkpoint.position, limit).await?;
-    let Some(last) = page.last().map(|event| event.position) else {
+    if page.is_empty() {
         return Ok(());
-    };
+    }
     let target = Target::new(&checkpoint.projection, checkpoint.generation);
     let mut into = [target.ok_or(StoreError::Database(sqlx::Error::RowNotFound))?];
-    fold_page(tx, cache, &page, &mut into).await?;
+    let folded = fold_page(tx, cache, &page, &mut into).await?;
     into[0].write(tx).await?;
-    advance(tx, checkpoint, last).await?;
-    checkpoint.position = last;
+    advance(tx, checkpoint, folded.up_to).await?;
+    checkpoint.position = folded.up_to;
     Ok(())
 }
 

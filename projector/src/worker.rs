@@ -2,15 +2,17 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use domain::ShopId;
 use event_store::{Database, PROJECT, StoreError};
 use futures::FutureExt;
 use ingest::{DirectoryEntry, INGEST, IngestError, Ingested};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     checkpoint::stale_projections,
@@ -68,13 +70,17 @@ pub struct Worker {
     options: WorkerOptions,
     /// A hint that there is work, from the same process.
     wake: Arc<Notify>,
+    /// Work of no other shop is looked at.
+    only: Option<ShopId>,
+    /// Where the next look begins, when the last one did not reach the end.
+    from: Mutex<Uuid>,
 }
 
 impl Worker {
     /// A worker that looks when it is woken, and every now and then.
     #[must_use]
     pub fn new(database: Database, options: WorkerOptions, wake: Arc<Notify>) -> Self {
-        Self { database, options, wake }
+        Self { database, options, wake, only: None, from: Mutex::new(Uuid::nil()) }
     }
 
     /// Runs until `stop`; a batch that has begun is finished first.
@@ -88,6 +94,18 @@ impl Worker {
         tasks.spawn(Arc::clone(&worker).work(&[REBUILD], REBUILD_POLL, stop.clone()));
         tasks.spawn(Arc::clone(&worker).keep_house(stop.clone()));
         tasks.join_all().await;
+    }
+
+    async fn due(&self, kinds: &[&str]) -> Result<Vec<Candidate>, StoreError> {
+        match self.only {
+            Some(shop) => Ok(kinds.iter().map(|kind| Candidate { shop, kind: (*kind).to_owned() }).collect()),
+            None => {
+                let from = *self.from.lock().expect("no panic while held");
+                let look = candidates(&self.database, kinds, from, CANDIDATES).await?;
+                *self.from.lock().expect("no panic while held") = look.next;
+                Ok(look.candidates)
+            }
+        }
     }
 
     async fn work(self: Arc<Self>, kinds: &'static [&'static str], longest: Duration, stop: CancellationToken) {
@@ -128,7 +146,7 @@ impl Worker {
         cache: &mut OrderCache,
         stop: &CancellationToken,
     ) -> Result<bool, StoreError> {
-        for candidate in in_time(LOOK_PATIENCE, candidates(&self.database, kinds, CANDIDATES)).await? {
+        for candidate in in_time(LOOK_PATIENCE, self.due(kinds)).await? {
             let outcome = match candidate.kind.as_str() {
                 INGEST => in_time(BATCH_PATIENCE, guarded(self.ingest(&candidate))).await,
                 PROJECT => in_time(BATCH_PATIENCE, guarded(self.project(&candidate, cache))).await,
@@ -282,7 +300,7 @@ impl Worker {
     async fn keep_house(self: Arc<Self>, stop: CancellationToken) {
         let mut is_new = true;
         loop {
-            let rest = match in_time(HOUSE_PATIENCE, self.for_every_shop(is_new)).await {
+            let rest = match in_time(HOUSE_PATIENCE, self.for_every_shop(is_new, &stop)).await {
                 Ok(()) => {
                     is_new = false;
                     HOUSEKEEPING
@@ -299,12 +317,15 @@ impl Worker {
         }
     }
 
-    async fn for_every_shop(&self, is_new: bool) -> Result<(), StoreError> {
+    async fn for_every_shop(&self, is_new: bool, stop: &CancellationToken) -> Result<(), StoreError> {
         ingest::purge_unclaimed(&self.database).await?;
         let mut fleet = self.database.begin_fleet().await?;
         let shops = ingest::list_shops(&mut fleet).await?;
         fleet.commit().await?;
         for entry in shops {
+            if stop.is_cancelled() {
+                return Ok(());
+            }
             let mut tx = self.database.begin(entry.shop).await?;
             if is_new {
                 unpark(&mut tx).await?;
@@ -317,6 +338,17 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// Works on one shop's deliveries and read models, until `stop`: beside workers, and without their housekeeping.
+pub async fn work_on(database: Database, shop: ShopId, stop: CancellationToken) {
+    let worker = Worker { only: Some(shop), ..Worker::new(database, WorkerOptions::default(), Arc::default()) };
+    let worker = Arc::new(worker);
+    let mut tasks = tokio::task::JoinSet::new();
+    for kind in [&[INGEST], &[PROJECT]] {
+        tasks.spawn(Arc::clone(&worker).work(kind, worker.options.idle_poll, stop.clone()));
+    }
+    tasks.join_all().await;
 }
 
 async fn in_time<T>(limit: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {

@@ -102,7 +102,7 @@ metrics! {
         |sums| Minor(sums.return_fee_minor);
     taxes = "taxes charged - given back, without those on gift cards and tips":
         |sums| Minor(sums.tax_minor);
-    total_sales = "net_sales + shipping + duties + additional_fees + return_fees + taxes":
+    total_sales = "net_sales + shipping + duties + additional_fees + return_fees + taxes + unclassified":
         |sums| Minor(total_sales(sums));
     orders = "orders whose first sale of goods lies in the period":
         |sums| Count(sums.orders);

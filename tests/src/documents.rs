@@ -53,7 +53,9 @@ pub fn agreement(id: u64, at: &str, reason: &str, sales: Vec<Value>) -> Value {
         "RETURN" => "ReturnAgreement",
         _ => "RefundAgreement",
     };
+    // Of a refund or a return that no body tells of, unless a test says otherwise.
     json!({ "__typename": kind, "id": gid(kind, id), "happenedAt": at, "reason": reason,
+            "refund": { "id": gid("Refund", 100 + id) }, "return": (reason == "RETURN").then(|| json!({ "id": gid("Return", 100 + id) })),
             "sales": { "nodes": sales, "pageInfo": { "hasNextPage": false } } })
 }
 
@@ -67,7 +69,7 @@ pub fn document(id: u64, placed_at: &str, updated_at: &str, lines: &[(u64, &str)
     json!({
         "id": gid("Order", id), "name": format!("#{id}"), "createdAt": placed_at, "processedAt": placed_at,
         "updatedAt": updated_at, "currencyCode": "USD", "presentmentCurrencyCode": "USD", "taxesIncluded": false,
-        "test": false, "displayFinancialStatus": "PAID", "displayFulfillmentStatus": "UNFULFILLED",
+        "test": false, "cancelledAt": null, "displayFinancialStatus": "PAID", "displayFulfillmentStatus": "UNFULFILLED",
         "lineItems": { "edges": lines.iter().map(|of| json!({ "node": line(of) })).collect::<Vec<_>>(),
                        "pageInfo": { "hasNextPage": false } },
         "shippingLines": { "nodes": [] }, "refunds": [],
@@ -281,9 +283,9 @@ fn agreements_of(order_id: OrderId, order: &Order, money: &Amounts) -> Vec<Value
     let agreement = |(((at, reason, refund), sales), number): (Group, u64)| {
         let (kind, reason) = match reason {
             Reason::Order => ("OrderAgreement", "ORDER"),
-            Reason::OrderEdit => ("OrderEditAgreement", "ORDER_EDIT"),
+            Reason::OrderEdit | Reason::Cancel => ("OrderEditAgreement", "ORDER_EDIT"),
             Reason::Return => ("RefundAgreement", "RETURN"),
-            Reason::Refund | Reason::Cancel => ("RefundAgreement", "REFUND"),
+            Reason::Refund => ("RefundAgreement", "REFUND"),
             Reason::Unknown => ("OrderAgreement", "UNKNOWN"),
         };
         json!({ "id": gid(kind, order_id.0 * 1000 + number), "happenedAt": text(at), "reason": reason,

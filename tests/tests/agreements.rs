@@ -176,6 +176,35 @@ async fn agreements_replace_what_webhooks_taught_and_later_webhooks_go_on_from_t
     world.ingest(&shop, &[later]);
     assert_eq!(day(&shop, "2026-11-05").await, [0; 8], "the document is newer and books no reversal");
 
+    // A refund and then the cancellation, both after it: nothing is given back twice, though webhooks know the line's
+    // product and the document's rows do not.
+    let shop = world.shop("UTC").await;
+    world.ingest(&shop, std::slice::from_ref(&agreed));
+    let all = refund(6, 1, THIRD).line(1, 1, "40.00", "4.00", "cancel");
+    shop.deliver("refunds/create", &all.0).await;
+    shop.deliver("orders/cancelled", &cancelled.clone().refunded(&all).0).await;
+    assert_eq!(day(&shop, "2026-11-03").await, [0, 0, 4000, -4000, 0, -400, 0, -4400]);
+    assert_eq!(day(&shop, "2026-11-05").await, [0; 8]);
+
+    // A refund that pays a return which is booked gives back what it gives back besides the goods; its fee is booked, too.
+    let shop = world.shop("UTC").await;
+    let goods = vec![
+        line_sale(2, "RETURN", 1, -1, ["-44.00", "-4.00", "-10.00"]),
+        sale(3, "ORDER", "FEE", 1, ["7.00", "0.00", "0.00"]),
+    ];
+    let mut returned = agreed.clone();
+    returned["updatedAt"] = json!(THIRD);
+    returned["agreements"]["nodes"].as_array_mut().unwrap().push(agreement(2, THIRD, "RETURN", goods));
+    world.ingest(&shop, &[returned]);
+    let paid = refund(5, 1, FIFTH).line(1, 1, "40.00", "4.00", "return").shipping(1, "5.00");
+    let paid = paid.with("return", json!({ "id": 102 }));
+    let fee = json!([{ "id": 102, "status": "closed", "return_shipping_fees": [
+        { "id": 1, "price": { "shop_money": { "amount": "7.00", "currency_code": "USD" } } }] }]);
+    shop.deliver("refunds/create", &paid.0).await;
+    shop.deliver("orders/updated", &ordered.clone().updated(FIFTH).refunded(&paid).with("returns", fee).0).await;
+    assert_eq!(day(&shop, "2026-11-03").await, [0, 0, 4000, -4000, 0, -400, 700, -3700]);
+    assert_eq!(day(&shop, "2026-11-05").await, [0, 0, 0, 0, -500, 0, 0, -500]);
+
     // An edit after the newest document adds its line; one before it does not.
     for (at, expected) in [(THIRD, 1000), (PLACED, 0)] {
         let shop = world.shop("UTC").await;
@@ -197,6 +226,18 @@ async fn of_a_file_every_line_is_accounted_for() {
     cut["agreements"]["pageInfo"]["hasNextPage"] = json!(true);
     let mut bare = document(3, PLACED, PLACED, &[(1, "50.00")], vec![placed()]);
     bare.as_object_mut().unwrap().remove("agreements");
+    let mut unnamed = document(5, PLACED, PLACED, &[(1, "50.00")], vec![placed()]);
+    unnamed["agreements"]["nodes"][0]["reason"] = json!("REFUND");
+    unnamed["agreements"]["nodes"][0]["refund"] = json!(null);
+    let mut unasked = document(6, PLACED, PLACED, &[(1, "50.00")], vec![placed()]);
+    unasked.as_object_mut().unwrap().remove("cancelledAt");
+    let mut huge = document(7, PLACED, PLACED, &[(1, "50.00")], vec![placed()]);
+    huge["agreements"]["nodes"][0]["sales"] = json!(vec![json!({}); 260_000]);
+    let (success, output) = world.try_ingest(&shop, format!("{unnamed}\n{unasked}\n{huge}").as_bytes());
+    assert!(!success, "{output}");
+    for said in ["no usable `agreements.refund.id`", "no usable `cancelledAt`", "more than 250000 parts"] {
+        assert!(output.contains(said), "{said} is not in {output}");
+    }
     let mut twice = document(4, PLACED, PLACED, &[(1, "50.00")], vec![placed(), placed()]);
     twice["agreements"]["nodes"][1]["reason"] = json!("REFUND");
     let lines = format!(
@@ -217,8 +258,26 @@ async fn of_a_file_every_line_is_accounted_for() {
     }
     assert_eq!(shop.metrics("2026-11-01", "2026-11-01").await.all(["orders", "gross_sales"]), [1, 5000]);
     // The same file again says nothing new.
-    let (_, output) = world.try_ingest(&shop, lines.as_bytes());
-    assert!(output.contains("7 documents: 0 new, 7 known already"), "{output}");
+    let (success, output) = world.try_ingest(&shop, lines.as_bytes());
+    assert!(!success && output.contains("7 documents: 0 new, 7 known already; 0 translated, 5 dead"), "{output}");
+
+    // What a paused shop is told waits; the same file, once it is resumed, ends what was begun.
+    let later = document(
+        11,
+        PLACED,
+        PLACED,
+        &[(1, "20.00")],
+        vec![agreement(1, PLACED, "ORDER", vec![line_sale(1, "ORDER", 1, 1, ["20.00", "0.00", "0.00"])])],
+    );
+    assert!(run(&world.database, &["shop", "pause", &shop.domain]).0);
+    let (success, output) = world.try_ingest(&shop, later.to_string().as_bytes());
+    assert!(success && output.contains("1 wait: the shop is paused"), "{output}");
+    let mut superuser = world.database.superuser().await;
+    sqlx::query("DELETE FROM work_queue").execute(&mut superuser).await.unwrap();
+    sqlx::query("UPDATE directory SET paused_at = NULL").execute(&mut superuser).await.unwrap();
+    let (success, output) = world.try_ingest(&shop, later.to_string().as_bytes());
+    assert!(success && output.contains("1 documents: 0 new, 1 known already; 1 translated"), "{output}");
+    assert_eq!(shop.metrics("2026-11-01", "2026-11-01").await.all(["orders", "gross_sales"]), [2, 7000]);
 
     let flat = format!("{}\n", json!({ "id": "gid://shopify/LineItem/1", "__parentId": "gid://shopify/Order/1" }));
     let (success, output) = world.try_ingest(&shop, flat.as_bytes());
@@ -234,7 +293,7 @@ async fn of_a_file_every_line_is_accounted_for() {
     // A delivery cannot pass itself off as a document: its topic is not signed.
     let forged = document(9, PLACED, PLACED, &[(1, "70.00")], vec![placed()]);
     assert_eq!(shop.deliver("sync/order", &forged).await, 200);
-    assert_eq!(shop.metrics("2026-11-01", "2026-11-01").await.all(["orders"]), [1]);
+    assert_eq!(shop.metrics("2026-11-01", "2026-11-01").await.all(["orders"]), [2]);
 }
 
 #[tokio::test]

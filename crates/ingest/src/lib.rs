@@ -12,7 +12,7 @@ mod receive;
 mod translate;
 
 pub use directory::{DirectoryEntry, Registration, find, find_by_id, list_shops, register, set_paused};
-pub use document::{documents_by_outcome, documents_left, store_documents};
+pub use document::{DocumentsLeft, documents_by_outcome, documents_left, store_documents};
 pub use inbox::{InboxCounts, InboxItem, InboxStatus, counts, list, purge_bodies, purge_unclaimed, retry};
 pub use metrics::{count_put_off, register_metrics};
 pub use receive::{Accepted, Delivery, Receiver};

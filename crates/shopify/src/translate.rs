@@ -145,8 +145,15 @@ fn version(context: &Context<'_>, updated_at: Option<DateTime<Utc>>, body: &[u8]
     Version { updated_at, triggered_at: context.triggered_at, digest: body_digest(body), revision: REVISION }
 }
 
+/// Of a body that is read: the largest orders have a tenth of it.
+const MAX_PARTS: usize = 250_000;
+
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, TranslateError> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    // An empty part of a list costs three bytes to send, and hundreds to hold.
+    if body.iter().filter(|byte| **byte == b'{').count() > MAX_PARTS {
+        return Err(TranslateError::Shape(format!("it has more than {MAX_PARTS} parts")));
+    }
     serde_json::from_slice(body).map_err(|error| {
         let kind = match error.classify() {
             serde_json::error::Category::Eof => "it ends too early",

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Amounts, Book, Dimensions, LineType, Provenance, Reason};
 use crate::{
-    ids::{LineId, RefundId, ReturnId, ShippingLineId},
+    ids::{LineId, ProductId, RefundId, ReturnId, ShippingLineId, VariantId},
     order::{AgreedLine, AgreedSale, Agreement, AgreementReason, Order, Refund, SaleAction},
 };
 
@@ -35,6 +35,9 @@ impl Agreed {
             lines: BTreeMap::new(),
             shipping: BTreeMap::new(),
         };
+        // An agreement need not say which shipping line it is about; where there is one, it is that one.
+        let mut lines = order.shipping_lines.keys();
+        let only_line = lines.next().filter(|_| lines.next().is_none());
         for agreement in order.agreements.values().map(|member| &member.value) {
             agreed.refunds.extend(agreement.refund_id);
             agreed.returns.extend(agreement.return_id);
@@ -42,8 +45,10 @@ impl Agreed {
                 let (line_type, line) = line_of(sale);
                 match (line, sale.line) {
                     (Some(id), _) => agreed.lines.entry(id).or_default().add(&amounts_of(sale, line_type)),
-                    (None, AgreedLine::Shipping(Some(id))) => {
-                        agreed.shipping.entry(id).or_default().add(&amounts_of(sale, line_type));
+                    (None, AgreedLine::Shipping(id)) => {
+                        if let Some(id) = id.or(only_line.copied()) {
+                            agreed.shipping.entry(id).or_default().add(&amounts_of(sale, line_type));
+                        }
                     }
                     (None, _) => {}
                 }
@@ -52,9 +57,15 @@ impl Agreed {
         Some(agreed)
     }
 
-    /// Whether a refund is booked, by itself or with the return that it pays.
+    /// Whether all of a refund is booked: by itself, or with the return that it pays.
     pub(super) fn names(&self, id: RefundId, refund: &Refund) -> bool {
-        self.refunds.contains(&id) || refund.return_id.is_some_and(|id| self.returns.contains(&id))
+        self.refunds.contains(&id) || (self.books_goods_of(refund) && self.covers(refund.at))
+    }
+
+    /// Whether the goods of a refund are booked with the return that it pays. What it gives back besides, once no document
+    /// can have told of it, is not.
+    pub(super) fn books_goods_of(&self, refund: &Refund) -> bool {
+        refund.return_id.is_some_and(|id| self.returns.contains(&id))
     }
 
     /// Whether a row that was derived counts beside them.
@@ -112,14 +123,17 @@ pub(super) fn enter_cancellation(book: &mut Book<'_>) {
     if agreed.covers(at) {
         return;
     }
-    let mut left: BTreeMap<_, Amounts> = BTreeMap::new();
+    // What a line's rows say of its product may differ: a product is deleted, a document does not ask for it.
+    type Product = (Option<ProductId>, Option<VariantId>);
+    let mut left: BTreeMap<_, (Amounts, Product)> = BTreeMap::new();
     for (row, amounts) in &book.sales {
         if !matches!(row.line_type, LineType::Adjustment | LineType::Fee | LineType::Unknown) {
-            let what = (row.line_type, row.line_id, row.product_id, row.variant_id);
-            left.entry(what).or_default().add(amounts);
+            let (sum, product) = left.entry((row.line_type, row.line_id)).or_default();
+            sum.add(amounts);
+            *product = (*product).max((row.product_id, row.variant_id));
         }
     }
-    for ((line_type, line_id, product_id, variant_id), left) in left {
+    for ((line_type, line_id), (left, (product_id, variant_id))) in left {
         let key = match line_id {
             Some(id) => format!("line/{id}/cancel"),
             None => format!("{}/cancel", line_type.as_str()),

@@ -173,32 +173,32 @@ struct Reversal {
 
 fn reversals(book: &Book<'_>, id: LineId, line: &Line) -> Vec<Reversal> {
     let mut reversals = Vec::new();
-    for (refund_id, refund) in &book.refunds {
-        for row in refund.lines.iter().filter(|row| row.line_id == id) {
-            let no_money = row.subtotal_minor == 0 && row.tax_minor == 0;
-            // It goes with an edit or a cancellation, which agreements tell.
-            let is_told = book.agreed.as_ref().is_some_and(|agreed| agreed.covers(refund.at));
-            if no_money && row.restock == Restock::Cancel && is_told {
-                continue;
-            }
-            reversals.push(Reversal {
-                at: refund.at,
-                id: *refund_id,
-                what: format!("refund/{refund_id}/{}", row.id),
-                reason: reason_of(refund),
-                units: row.units,
-                // A removal that carries no money takes its share; any other row counts as given, zero too.
-                money: (!(no_money && row.restock == Restock::Cancel)).then(|| match line.kind {
-                    LineKind::Tip => (row.subtotal_minor, 0),
-                    _ if book.terms.taxes_included => (row.subtotal_minor - row.tax_minor, row.tax_minor),
-                    _ => (row.subtotal_minor, row.tax_minor),
-                }),
-            });
+    for (refund_id, refund, row) in book.refund_rows.get(&id).into_iter().flatten() {
+        let no_money = row.subtotal_minor == 0 && row.tax_minor == 0;
+        let is_told = book.agreed.as_ref().is_some_and(|agreed| {
+            // A removal goes with an edit or a cancellation, which agreements tell.
+            let is_removal = no_money && row.restock == Restock::Cancel && agreed.covers(refund.at);
+            is_removal || agreed.books_goods_of(refund)
+        });
+        if is_told {
+            continue;
         }
+        reversals.push(Reversal {
+            at: refund.at,
+            id: *refund_id,
+            what: format!("refund/{refund_id}/{}", row.id),
+            reason: reason_of(refund),
+            units: row.units,
+            // A removal that carries no money takes its share; any other row counts as given, zero too.
+            money: (!(no_money && row.restock == Restock::Cancel)).then(|| match line.kind {
+                LineKind::Tip => (row.subtotal_minor, 0),
+                _ if book.terms.taxes_included => (row.subtotal_minor - row.tax_minor, row.tax_minor),
+                _ => (row.subtotal_minor, row.tax_minor),
+            }),
+        });
     }
     // Refund rows have priority: edits reverse only units that none covers.
-    let rows = book.order.refunds.values().flat_map(|refund| &refund.value.lines);
-    let refunded: i64 = rows.filter(|row| row.line_id == id).map(|row| row.units).sum();
+    let refunded = book.refunded_units.get(&id).copied().unwrap_or(0);
     let mut removed = line.quantity - line.current_quantity - refunded;
     for (edit_id, edit) in &book.edits {
         let units = edit.removals.get(&id).copied().unwrap_or(0).min(removed);

@@ -21,7 +21,7 @@ use agreed::Agreed;
 use crate::{
     ids::{LineId, OrderId, ProductId, VariantId},
     money::{Currency, divide_half_even},
-    order::{AdjustmentKind, Order, Refund, Terms},
+    order::{AdjustmentKind, Order, Refund, RefundLine, Terms},
 };
 
 /// Version of the derivation. Shown with every figure.
@@ -248,6 +248,10 @@ struct Book<'a> {
     refunds: Vec<(u64, &'a Refund)>,
     /// By instant, then id.
     edits: Vec<(u64, &'a crate::order::Edit)>,
+    /// Rows of those refunds, by the line that they give back, in the refunds' order.
+    refund_rows: BTreeMap<LineId, Vec<(u64, &'a Refund, &'a RefundLine)>>,
+    /// Units of each line in any refund, booked or not.
+    refunded_units: BTreeMap<LineId, i64>,
     sales: Sales,
 }
 
@@ -261,7 +265,17 @@ impl<'a> Book<'a> {
         refunds.sort_by_key(|(id, refund)| (refund.at, *id));
         let mut edits: Vec<_> = order.edits.iter().map(|(id, edit)| (id.0, &edit.value)).collect();
         edits.sort_by_key(|(id, edit)| (edit.at, *id));
-        Self { order, terms, placed_at, agreed, refunds, edits, sales: Sales::new() }
+        let mut refund_rows: BTreeMap<LineId, Vec<_>> = BTreeMap::new();
+        for (id, refund) in &refunds {
+            for row in &refund.lines {
+                refund_rows.entry(row.line_id).or_default().push((*id, *refund, row));
+            }
+        }
+        let mut refunded_units = BTreeMap::new();
+        for row in order.refunds.values().flat_map(|refund| &refund.value.lines) {
+            *refunded_units.entry(row.line_id).or_insert(0) += row.units;
+        }
+        Self { order, terms, placed_at, agreed, refunds, edits, refund_rows, refunded_units, sales: Sales::new() }
     }
 
     /// The instant of a part that no known edit added: the order's own, unless an older snapshot lacks the part.
@@ -387,8 +401,14 @@ fn enter_adjustments(book: &mut Book<'_>) {
 fn enter_return_fees(book: &mut Book<'_>) {
     let order = book.order;
     for (id, fees) in &order.return_fees {
-        let paid_by = book.refunds.iter().find(|(_, refund)| refund.return_id == Some(*id));
-        if let Some((_, refund)) = paid_by {
+        let refunds = order.refunds.iter().map(|(id, refund)| (*id, &refund.value));
+        let of_return = refunds.filter(|(_, refund)| refund.return_id == Some(*id));
+        let paid_by = of_return.min_by_key(|(id, refund)| (refund.at, *id));
+        // A fee is booked with the return, or with the refund that pays it first.
+        let is_told = |(id, refund): &(_, &Refund)| {
+            book.agreed.as_ref().is_some_and(|agreed| agreed.names(*id, refund) || agreed.books_goods_of(refund))
+        };
+        if let Some((_, refund)) = paid_by.filter(|paid_by| !is_told(paid_by)) {
             let at = refund.at;
             book.enter_plain(format!("fee/return/{id}"), at, Reason::Return, LineType::Fee, fees.value);
         }

@@ -5,18 +5,16 @@ use std::{
     io::{self, BufRead, BufReader, Read},
     path::Path,
     process::ExitCode,
-    sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use event_store::shop_key;
+use indicatif::ProgressBar;
 use ingest::DirectoryEntry;
-use projector::{Worker, WorkerOptions};
 use serde_json::json;
 use shopify::payload::Number;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::output;
@@ -41,22 +39,22 @@ pub async fn run(environment: &Environment, args: &IngestArgs) -> anyhow::Result
     let entry = session.shop(&args.shop).await?;
     let run = Run { session: &session, entry: &entry, started_at: Utc::now() };
     let stored = run.store(&mut lines).await?;
-    if entry.is_paused {
-        output::line(format!("{} documents are stored; the shop is paused, and they wait", stored.new));
-        return Ok(ExitCode::SUCCESS);
-    }
-    run.work(stored.new).await?;
+    let ended = run.work().await?;
     let outcome = run.outcome().await?;
     if environment.json {
         output::json(&json!({
             "lines": stored.lines, "new": stored.new, "known": stored.known, "too_long": stored.too_long,
             "translated": outcome.translated, "ignored": outcome.ignored, "dead": outcome.dead,
+            "pending": outcome.pending, "ended": ended.to_string(),
         }));
     } else {
         output::line(format!(
             "{} documents: {} new, {} known already; {} translated, {} dead",
             stored.lines, stored.new, stored.known, outcome.translated, outcome.dead
         ));
+        if ended != Ended::Followed {
+            output::line(format!("{} wait: {ended}", outcome.pending));
+        }
         for (reason, count) in outcome.reasons {
             output::line(format!("{count} dead: {reason}"));
         }
@@ -64,9 +62,37 @@ pub async fn run(environment: &Environment, args: &IngestArgs) -> anyhow::Result
             output::line(format!("line {line} is longer than {MAX_LINE_BYTES} bytes: it was not read"));
         }
     }
-    let all_is_well = outcome.dead == 0 && stored.too_long.is_empty();
+    // Of a paused shop nothing more was to be expected.
+    let all_is_well = outcome.dead == 0 && stored.too_long.is_empty() && ended <= Ended::Paused;
     Ok(if all_is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+/// How the work came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Ended {
+    /// Everything is in the figures.
+    Followed,
+    /// The shop is paused: what was stored waits.
+    Paused,
+    /// A read model is parked.
+    Parked,
+    /// Nothing moved for too long.
+    Stuck,
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Followed => "done",
+            Self::Paused => "the shop is paused",
+            Self::Parked => "a read model of the shop is parked, see `shop show`",
+            Self::Stuck => "nothing moved for five minutes; the log of this command and of the workers says why",
+        })
+    }
+}
+
+/// After so long without any progress it is said instead of waited for.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 struct Run<'a> {
     session: &'a Session,
@@ -87,6 +113,7 @@ struct Outcome {
     translated: i64,
     ignored: i64,
     dead: i64,
+    pending: i64,
     reasons: Vec<(String, i64)>,
 }
 
@@ -130,48 +157,58 @@ impl Run<'_> {
         }
     }
 
-    /// Works as a worker does, until the shop's inbox is done and its read models have followed.
-    async fn work(&self, documents: u64) -> anyhow::Result<()> {
+    /// Works on the shop beside whatever workers there are, until its documents are translated and its read models have
+    /// followed to where the log ended then.
+    async fn work(&self) -> anyhow::Result<Ended> {
         let bar = output::progress("translating");
-        bar.set_length(documents);
         let stop = CancellationToken::new();
-        let worker = Worker::new(self.session.database.clone(), WorkerOptions::default(), Arc::new(Notify::new()));
-        let working = tokio::spawn(worker.run(stop.clone()));
-        let mut told = 0;
-        let outcome = loop {
-            match self.left().await {
-                Ok((0, 0)) => break Ok(()),
-                Ok((pending, _)) => {
-                    let done = documents.saturating_sub(pending.unsigned_abs());
-                    bar.set_position(done);
-                    if done / 10_000 > told {
-                        told = done / 10_000;
-                        tracing::info!(documents = done, "translated");
-                    }
-                }
-                Err(error) => break Err(error),
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        };
+        let working = tokio::spawn(projector::work_on(self.session.database.clone(), self.entry.shop, stop.clone()));
+        let ended = self.watch(&bar).await;
         stop.cancel();
         working.await?;
         bar.finish_and_clear();
-        outcome
+        ended
     }
 
-    /// Documents that are not translated yet, and events that the figures do not have yet.
-    async fn left(&self) -> anyhow::Result<(i64, i64)> {
-        let mut tx = self.session.database.begin_reading(self.entry.shop).await?;
-        Ok(ingest::documents_left(&mut tx, self.started_at).await?)
+    async fn watch(&self, bar: &ProgressBar) -> anyhow::Result<Ended> {
+        let (mut before, mut moved_at, mut aim) = (None, Instant::now(), None);
+        loop {
+            let left = {
+                let mut tx = self.session.database.begin_reading(self.entry.shop).await?;
+                ingest::documents_left(&mut tx, self.started_at).await?
+            };
+            let total = bar.length().unwrap_or(0).max(left.pending.unsigned_abs());
+            bar.set_length(total);
+            bar.set_position(total - left.pending.unsigned_abs());
+            if left.pending == 0 {
+                let aim = *aim.get_or_insert(left.head);
+                if left.followed >= aim {
+                    return Ok(Ended::Followed);
+                }
+                if left.is_parked {
+                    return Ok(Ended::Parked);
+                }
+            } else if left.is_paused {
+                return Ok(Ended::Paused);
+            }
+            if before != Some((left.pending, left.followed)) {
+                before = Some((left.pending, left.followed));
+                moved_at = Instant::now();
+            } else if moved_at.elapsed() > PATIENCE {
+                return Ok(Ended::Stuck);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     async fn outcome(&self) -> anyhow::Result<Outcome> {
         let mut tx = self.session.database.begin_reading(self.entry.shop).await?;
-        let mut outcome = Outcome { translated: 0, ignored: 0, dead: 0, reasons: Vec::new() };
+        let mut outcome = Outcome { translated: 0, ignored: 0, dead: 0, pending: 0, reasons: Vec::new() };
         for (status, reason, count) in ingest::documents_by_outcome(&mut tx, self.started_at).await? {
             match status.as_str() {
                 "translated" => outcome.translated += count,
                 "ignored" => outcome.ignored += count,
+                "pending" => outcome.pending += count,
                 _ => {
                     outcome.dead += count;
                     outcome.reasons.push((reason.unwrap_or_default(), count));

@@ -30,7 +30,8 @@ use crate::{
     session::{Schema, Session},
 };
 
-/// Connections: twenty at most over all roles.
+/// Connections: `up` has two pools, of the API and of the workers; `serve` and `work` have one each. With a command beside
+/// them it stays below 25.
 const UP_CONNECTIONS: u32 = 10;
 const SERVE_CONNECTIONS: u32 = 8;
 const WORK_CONNECTIONS: u32 = 6;
@@ -47,7 +48,10 @@ pub async fn up(environment: &Environment, args: &UpArgs) -> anyhow::Result<Exit
     let metrics = observe::start(environment, &session.database, &stop)?;
     let app = app(environment, &session, Arc::clone(&wake), metrics)?;
     let working = work_apart(environment, &session, wake, stop.clone())?;
-    let guard = session.private.take().map(|private| tokio::spawn(keep_running(private, stop.clone())));
+    // The database is there until the last request and the last batch are done.
+    let done = CancellationToken::new();
+    let _done = done.clone().drop_guard();
+    let guard = session.private.take().map(|private| tokio::spawn(keep_running(private, stop.clone(), done.clone())));
     allow_many_connections();
     announce(&listener)?;
 
@@ -56,6 +60,7 @@ pub async fn up(environment: &Environment, args: &UpArgs) -> anyhow::Result<Exit
     let worked = tokio::task::spawn_blocking(move || working.join()).await?;
     worked.map_err(|_| anyhow::anyhow!("the workers panicked"))??;
     session.database.close().await;
+    done.cancel();
     let guarded = match guard {
         Some(guard) => guard.await?,
         None => Ok(()),
@@ -134,6 +139,8 @@ fn work_apart(
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(4));
     let (options, pool) = (worker_options(environment), session.another_pool(environment, WORK_CONNECTIONS)?);
     Ok(std::thread::spawn(move || {
+        // Whatever ends the workers ends the rest.
+        let _ends = stop.clone().drop_guard();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("ecomdash-work")
@@ -229,12 +236,16 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
 }
 
 /// Starts the private Postgres again if it dies; when that fails, there is no use in going on.
-async fn keep_running(private: PrivatePostgres, stop: CancellationToken) -> anyhow::Result<()> {
+async fn keep_running(
+    private: PrivatePostgres,
+    stop: CancellationToken,
+    done: CancellationToken,
+) -> anyhow::Result<()> {
     let private = Arc::new(private);
     let mut failures = 0;
     loop {
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = done.cancelled() => break,
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
         let checked = Arc::clone(&private);

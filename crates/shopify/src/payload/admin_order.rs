@@ -88,20 +88,25 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Connection<T> {
 }
 
 macro_rules! nodes {
-    ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? })*) => {$(
+    ($($(#[$doc:meta])* $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty),* $(,)? })*) => {$(
         $(#[$doc])*
         #[derive(Debug, Default, Deserialize)]
         #[serde(default, rename_all = "camelCase")]
         #[allow(missing_docs, reason = "Shopify's names")]
-        pub struct $name { $(pub $field: Option<$type>,)* }
+        pub struct $name { $($(#[$attribute])* pub $field: Option<$type>,)* }
     )*};
+}
+
+/// Of a field whose absence says something else than `null`: that the query did not ask for it.
+fn asked<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 nodes! {
     /// An `Order`.
     OrderNode {
         id: Number, name: String, created_at: DateTime<Utc>, updated_at: DateTime<Utc>, processed_at: DateTime<Utc>,
-        cancelled_at: DateTime<Utc>, closed_at: DateTime<Utc>, cancel_reason: String, currency_code: String,
+        #[serde(deserialize_with = "asked")] cancelled_at: Option<DateTime<Utc>>, closed_at: DateTime<Utc>, cancel_reason: String, currency_code: String,
         presentment_currency_code: String, taxes_included: bool, test: bool, source_name: String,
         display_financial_status: String, display_fulfillment_status: String, email: String, phone: String,
         client_ip: String, note: String, custom_attributes: Value, tags: Value, total_price_set: MoneySet,
@@ -146,7 +151,8 @@ nodes! {
     }
     /// A `Refund`.
     RefundNode {
-        id: Number, created_at: DateTime<Utc>, processed_at: DateTime<Utc>, note: String, r#return: IdNode,
+        id: Number, created_at: DateTime<Utc>, processed_at: DateTime<Utc>, note: String,
+        #[serde(deserialize_with = "asked")] r#return: Option<IdNode>,
         duties: Vec<RefundDutyNode>, refund_line_items: Connection<RefundLineNode>,
         refund_shipping_lines: Connection<RefundShippingNode>, order_adjustments: Connection<AdjustmentNode>,
         transactions: Connection<TransactionNode>,
@@ -229,7 +235,7 @@ impl OrderNode {
             created_at: self.created_at,
             updated_at: self.updated_at,
             processed_at: self.processed_at,
-            cancelled_at: self.cancelled_at,
+            cancelled_at: self.cancelled_at.flatten(),
             closed_at: self.closed_at,
             cancel_reason: lower(self.cancel_reason),
             currency: self.currency_code,
@@ -404,7 +410,7 @@ impl From<RefundNode> for RefundBody {
             created_at: node.created_at,
             processed_at: node.processed_at,
             note: node.note,
-            r#return: node.r#return.map(|node| IdBody { id: node.id }),
+            r#return: node.r#return.flatten().map(|node| IdBody { id: node.id }),
             total_duties_set: None,
             duties: node.duties.map(|duties| duties.into_iter().map(duty).collect()),
             refund_line_items: each(nodes(node.refund_line_items)),

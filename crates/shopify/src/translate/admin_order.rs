@@ -14,10 +14,13 @@ use super::{
 };
 use crate::payload::{AgreementNode, MoneySet, Number, OrderNode, SaleNode, shop_amount};
 
-/// A document must say what a webhook always says: one that leaves it out was asked for with too little.
+/// A document must say what a webhook always says: one that leaves it out was asked for with too little, and as the newest
+/// body it would take back what is known.
 pub(super) fn document(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, TranslateError> {
     let mut node: OrderNode = parse(body)?;
     let is_order = node.id.as_ref().is_some_and(|id| id.0.starts_with("gid://shopify/Order/"));
+    let lines = node.line_items.as_ref().map_or(&[][..], |lines| &lines.nodes);
+    let refunds = node.refunds.as_ref().map_or(&[][..], |refunds| &refunds.nodes);
     for (is_there, field) in [
         (is_order, "id"),
         (node.updated_at.is_some(), "updatedAt"),
@@ -25,7 +28,14 @@ pub(super) fn document(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command
         (node.currency_code.is_some(), "currencyCode"),
         (node.taxes_included.is_some(), "taxesIncluded"),
         (node.test.is_some(), "test"),
+        (node.cancelled_at.is_some(), "cancelledAt"),
         (node.line_items.is_some(), "lineItems"),
+        (lines.iter().all(|line| line.quantity.is_some()), "lineItems.quantity"),
+        (lines.iter().all(|line| line.original_unit_price_set.is_some()), "lineItems.originalUnitPriceSet"),
+        (node.shipping_lines.is_some(), "shippingLines"),
+        (node.refunds.is_some(), "refunds"),
+        (refunds.iter().all(|refund| refund.r#return.is_some()), "refunds.return"),
+        (refunds.iter().all(|refund| refund.refund_line_items.is_some()), "refunds.refundLineItems"),
         (node.agreements.is_some(), "agreements"),
     ] {
         if !is_there {
@@ -59,6 +69,16 @@ fn agreement(node: &AgreementNode, currency: Currency) -> Result<(AgreementId, A
     let sales = sales.nodes.iter().map(|node| sale(node, currency)).collect::<Result<Vec<_>, _>>()?;
     only_once("agreements.sales", sales.iter().map(|sale| sale.id.0))?;
     let number = |id: Option<&Number>| id.and_then(Number::id);
+    let refund_id = number(node.refund.as_ref().and_then(|node| node.id.as_ref())).map(RefundId);
+    let return_id = number(node.r#return.as_ref().and_then(|node| node.id.as_ref())).map(ReturnId);
+    // Without it, what it books would be derived once more.
+    match node.reason.as_deref() {
+        Some("REFUND") if refund_id.is_none() => return Err(TranslateError::Missing("agreements.refund.id")),
+        Some("RETURN") if return_id.is_none() && refund_id.is_none() => {
+            return Err(TranslateError::Missing("agreements.return.id"));
+        }
+        _ => {}
+    }
     let agreement = Agreement {
         at: instant("agreements.happenedAt", node.happened_at)?
             .ok_or(TranslateError::Missing("agreements.happenedAt"))?,
@@ -69,8 +89,8 @@ fn agreement(node: &AgreementNode, currency: Currency) -> Result<(AgreementId, A
             Some("RETURN") => AgreementReason::Return,
             _ => AgreementReason::Unknown,
         },
-        refund_id: number(node.refund.as_ref().and_then(|node| node.id.as_ref())).map(RefundId),
-        return_id: number(node.r#return.as_ref().and_then(|node| node.id.as_ref())).map(ReturnId),
+        refund_id,
+        return_id,
         sales,
     };
     Ok((AgreementId(id("agreements.id", node.id.as_ref())?), agreement))
