@@ -3,15 +3,17 @@
 
 mod admin_order;
 mod catalogue;
+mod connection;
 mod customer;
 mod order;
 mod scalar;
 mod shop;
 
-pub use admin_order::{AgreementNode, Connection, OrderNode, SaleNode};
+pub use admin_order::{AgreementNode, OrderNode, SaleNode};
 pub use catalogue::{
     DiscountNodeBody, GidBody, InventoryItemBody, InventoryLevelBody, LocationBody, ProductBody, VariantBody,
 };
+pub use connection::Connection;
 pub use customer::{
     AmountBody, CheckoutBody, CheckoutLineBody, ComplianceBody, ContactBody, DraftOrderBody, MergeBody, PurchasesBody,
     WholeCustomerBody,
