@@ -9,6 +9,7 @@ mod claim;
 mod fleet;
 mod fold;
 mod metrics;
+mod pace;
 mod project;
 mod rebuild;
 mod worker;

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// How many events a batch takes.
-const BATCH: i64 = 1000;
+pub const BATCH: i64 = 1000;
 
 /// Folds the next batch into every live read model that stands at the same place, and moves them on. Returns how
 /// many events it were.

@@ -19,7 +19,8 @@ use crate::{
     claim::{Candidate, REBUILD, candidates, claim, enqueue, lock},
     fold::OrderCache,
     metrics::{count_failed, count_folded, count_parked, count_put_off},
-    project::{park, project, unpark},
+    pace::Pace,
+    project::{BATCH, park, project, unpark},
     rebuild::{RebuildOptions, rebuild},
 };
 
@@ -74,13 +75,34 @@ pub struct Worker {
     only: Option<ShopId>,
     /// Where the next look begins, when the last one did not reach the end.
     from: Mutex<Uuid>,
+    pace: Pace,
+}
+
+/// What a look for work came to.
+enum Found {
+    /// A batch was done.
+    Work,
+    /// All that is due rests for so long.
+    Rest(Duration),
+    Nothing,
+}
+
+/// What a batch came to.
+#[derive(PartialEq, Eq)]
+enum Batch {
+    /// Another worker is at it.
+    Held,
+    /// It took all there was.
+    All,
+    /// There is more.
+    Full,
 }
 
 impl Worker {
     /// A worker that looks when it is woken, and every now and then.
     #[must_use]
     pub fn new(database: Database, options: WorkerOptions, wake: Arc<Notify>) -> Self {
-        Self { database, options, wake, only: None, from: Mutex::new(Uuid::nil()) }
+        Self { database, options, wake, only: None, from: Mutex::new(Uuid::nil()), pace: Pace::default() }
     }
 
     /// Runs until `stop`; a batch that has begun is finished first.
@@ -114,12 +136,17 @@ impl Worker {
         let mut idle = self.options.poll;
         while !stop.is_cancelled() {
             let wait = match self.work_once(kinds, &mut cache, &stop).await {
-                Ok(true) => {
+                Ok(Found::Work) => {
                     failures = 0;
                     idle = self.options.poll;
                     continue;
                 }
-                Ok(false) => {
+                Ok(Found::Rest(rest)) => {
+                    // Not to be woken: what has come meanwhile is what is waited for.
+                    tokio::time::sleep(rest).await;
+                    continue;
+                }
+                Ok(Found::Nothing) => {
                     failures = 0;
                     let wait = idle;
                     idle = (2 * idle).min(longest.max(self.options.poll));
@@ -139,39 +166,49 @@ impl Worker {
         }
     }
 
-    /// Does one batch of whatever waits longest and is free. `false`: nothing was to do.
+    /// Does one batch of whatever waits longest, is free, and does not rest.
     async fn work_once(
         &self,
         kinds: &[&str],
         cache: &mut OrderCache,
         stop: &CancellationToken,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Found, StoreError> {
+        let mut resting: Option<Duration> = None;
         for candidate in in_time(LOOK_PATIENCE, self.due(kinds)).await? {
+            if let Some(rest) = self.pace.rest_of(&candidate) {
+                resting = Some(resting.map_or(rest, |other| other.min(rest)));
+                continue;
+            }
             let outcome = match candidate.kind.as_str() {
                 INGEST => in_time(BATCH_PATIENCE, guarded(self.ingest(&candidate))).await,
                 PROJECT => in_time(BATCH_PATIENCE, guarded(self.project(&candidate, cache))).await,
                 _ => guarded(self.rebuild_stale(&candidate, stop)).await,
             };
             match outcome {
-                Ok(true) => return Ok(true),
-                Ok(false) => {} // another worker is at it
+                Ok(Batch::Held) => {}
+                Ok(done) => {
+                    if done == Batch::All {
+                        self.pace.rest(&candidate);
+                    }
+                    return Ok(Found::Work);
+                }
                 // One shop's trouble is not the others': they are next.
                 Err(error) => self.put_off(&candidate, &error).await?,
             }
         }
-        Ok(false)
+        Ok(resting.map_or(Found::Nothing, Found::Rest))
     }
 
     /// A shop's next batch of deliveries.
-    async fn ingest(&self, candidate: &Candidate) -> Result<bool, StoreError> {
+    async fn ingest(&self, candidate: &Candidate) -> Result<Batch, StoreError> {
         let Some(mut claim) = claim(&self.database, candidate).await? else {
-            return Ok(false);
+            return Ok(Batch::Held);
         };
         let entry = ingest::find_by_id(&mut claim.tx, candidate.shop).await?;
         let Some(entry) = entry.filter(|entry| !entry.is_paused) else {
             claim.settle(None).await?; // resuming makes its own work
             claim.commit().await?;
-            return Ok(true);
+            return Ok(Batch::All);
         };
         match ingest::ingest(&mut claim.tx, &entry, ingest::BATCH).await {
             Ok(ingested) => {
@@ -181,6 +218,9 @@ impl Worker {
                 report(candidate, ingested);
                 if ingested.events > 0 {
                     self.wake.notify_waiters();
+                }
+                if ingested.is_full {
+                    return Ok(Batch::Full);
                 }
             }
             Err(IngestError::Store(error)) => {
@@ -193,7 +233,7 @@ impl Worker {
                 self.ingest_one_by_one(candidate, &entry).await?;
             }
         }
-        Ok(true)
+        Ok(Batch::All)
     }
 
     /// Finds the delivery of a batch that cannot be stored: it is put off, the others are not held up.
@@ -229,15 +269,18 @@ impl Worker {
     }
 
     /// The next page of a shop's log into its read models.
-    async fn project(&self, candidate: &Candidate, cache: &mut OrderCache) -> Result<bool, StoreError> {
+    async fn project(&self, candidate: &Candidate, cache: &mut OrderCache) -> Result<Batch, StoreError> {
         let began = Instant::now();
         let Some(mut claim) = claim(&self.database, candidate).await? else {
-            return Ok(false);
+            return Ok(Batch::Held);
         };
         match guarded(project(&mut claim, cache)).await {
             Ok(events) => {
                 claim.commit().await?;
                 count_folded(events, began.elapsed());
+                if events >= BATCH.unsigned_abs() {
+                    return Ok(Batch::Full);
+                }
             }
             Err(error) => {
                 claim.give_up().await;
@@ -254,7 +297,7 @@ impl Worker {
                 }
             }
         }
-        Ok(true)
+        Ok(Batch::All)
     }
 
     /// Tries again later; how much later depends on what is the matter.
@@ -276,9 +319,9 @@ impl Worker {
     }
 
     /// Rebuilds what stands in another zone than the shop, or follows older definitions than this build's.
-    async fn rebuild_stale(&self, candidate: &Candidate, stop: &CancellationToken) -> Result<bool, StoreError> {
+    async fn rebuild_stale(&self, candidate: &Candidate, stop: &CancellationToken) -> Result<Batch, StoreError> {
         let Some(mut claim) = claim(&self.database, candidate).await? else {
-            return Ok(false);
+            return Ok(Batch::Held);
         };
         let stale = stale_projections(&mut claim.tx).await?;
         // Left in the queue until all is done: whoever finds the row after a crash goes on. Two that are at it at once
@@ -289,11 +332,11 @@ impl Worker {
             let options = RebuildOptions::of(name);
             let rebuilt = tokio::select! {
                 rebuilt = rebuild(&self.database, candidate.shop, options, |_, _| {}) => rebuilt?,
-                () = stop.cancelled() => return Ok(true),
+                () = stop.cancelled() => return Ok(Batch::Full),
             };
             tracing::info!(shop = %candidate.shop, projection = name, generation = rebuilt.generation, "rebuilt");
         }
-        Ok(true)
+        Ok(Batch::Full)
     }
 
     /// Once: what an older build left undone. Now and then: lets go of what has been kept long enough.
