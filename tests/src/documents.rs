@@ -106,7 +106,8 @@ pub fn document_of(id: OrderId, order: &Order, updated_at: DateTime<Utc>) -> Val
     })
 }
 
-/// Documents of a history's orders: of each one as it was at some moment of it, and of each one at its end.
+/// Documents of a history's orders: of each one as it was at some moment of it, and of each one at its end. Orders that were
+/// deleted have none, nor those of which random refunds gave back more than there was: no shop books a negative reversal.
 pub fn documents_of(rng: &mut StdRng, history: &[Delivery]) -> (Vec<Delivery>, Vec<Delivery>) {
     let mut orders: BTreeMap<u64, Vec<OrderCommand>> = BTreeMap::new();
     for delivery in history {
@@ -139,16 +140,24 @@ pub fn documents_of(rng: &mut StdRng, history: &[Delivery]) -> (Vec<Delivery>, V
             webhook_id: String::new(),
             triggered_at: None,
         };
-        if let Some(at) = at.filter(|_| known.terms.is_some() && !known.deleted) {
+        if let Some(at) = at.filter(|_| can_be_booked(OrderId(id), &known)) {
             midway.push(deliver(&known, at));
         }
         let known = at_last;
-        // Nobody answers about an order that was deleted.
-        if known.terms.is_some() && !known.deleted {
+        if can_be_booked(OrderId(id), &known) {
             at_the_end.push(deliver(&known, end));
         }
     }
     (midway, at_the_end)
+}
+
+fn can_be_booked(id: OrderId, order: &Order) -> bool {
+    let is_odd = |(row, amounts): (&domain::ledger::Dimensions, &domain::ledger::Amounts)| {
+        row.is_reversal
+            && row.line_type != LineType::Adjustment
+            && (amounts.net_minor > 0 || amounts.tax_minor > 0 || amounts.net_minor + amounts.tax_minor > 0)
+    };
+    order.terms.is_some() && !order.deleted && !sales_of(id, order).iter().any(is_odd)
 }
 
 /// On a thread of its own: the framework has a runtime of its own, too.
