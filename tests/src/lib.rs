@@ -3,6 +3,7 @@
 //! Databases belong to an ordinary login with CREATEROLE, as on a hosting platform: a superuser is above row-level
 //! security, and tests that run as one would pass for nothing.
 
+mod ask;
 pub mod bodies;
 pub mod canaries;
 pub mod catalogue;
@@ -18,6 +19,7 @@ mod shop;
 pub mod storm;
 pub mod surface;
 
+pub use ask::{number, until};
 pub use database::{Cluster, Login, TestDatabase};
 pub use process::{Ecomdash, bare_command, binary, command_on, free_folder, run};
 pub use redis::Redis;

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde_json::{Value, json};
+use shopify::ShopDomain;
 
 use crate::bodies::{Line, Order, edit, line, order, refund};
 
@@ -17,6 +18,27 @@ pub struct Delivery {
     pub webhook_id: String,
     /// When it was triggered.
     pub triggered_at: Option<DateTime<Utc>>,
+}
+
+impl Delivery {
+    /// As the inbox takes it.
+    pub fn to_inbox<'a>(
+        &'a self,
+        domain: &'a ShopDomain,
+        body: &'a str,
+        received_at: DateTime<Utc>,
+    ) -> ingest::Delivery<'a> {
+        ingest::Delivery {
+            domain: Some(domain),
+            topic: self.topic,
+            webhook_id: Some(&self.webhook_id),
+            triggered_at: self.triggered_at,
+            event_id: None,
+            note: None,
+            body: body.as_bytes(),
+            received_at,
+        }
+    }
 }
 
 /// What a history has in it, so that a test can insist on it.

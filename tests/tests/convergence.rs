@@ -53,17 +53,7 @@ async fn deliver(database: &Database, domain: &str, deliveries: &[Delivery]) {
             tx.commit().await.unwrap();
             continue;
         }
-        let delivery = ingest::Delivery {
-            domain: Some(&domain),
-            topic: delivery.topic,
-            webhook_id: Some(&delivery.webhook_id),
-            triggered_at: delivery.triggered_at,
-            event_id: None,
-            note: None,
-            body: body.as_bytes(),
-            received_at: Utc::now(),
-        };
-        receiver.receive(&delivery).await.unwrap();
+        receiver.receive(&delivery.to_inbox(&domain, &body, Utc::now())).await.unwrap();
     }
 }
 

@@ -1,12 +1,10 @@
 //! Deploys overlap: what a newer build has written is waited for by an older one, and verified like any other.
 
-use std::time::{Duration, Instant};
-
 use domain::ShopId;
 use ecomdash_tests::{
     Ecomdash, Shop, TestDatabase,
     bodies::{line, order},
-    run,
+    number, run, until,
 };
 use event_store::{Link, verify};
 use serde_json::Value;
@@ -14,18 +12,6 @@ use sqlx::{PgConnection, Row};
 
 fn placed(id: u64) -> Value {
     order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]).0
-}
-
-async fn number(superuser: &mut PgConnection, sql: &str) -> i64 {
-    sqlx::query_scalar(sql).fetch_one(superuser).await.unwrap()
-}
-
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 /// Appends the first event of order 9 as a build would whose events are of another version: chained as it should be.

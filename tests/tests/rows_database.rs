@@ -7,13 +7,13 @@ use domain::{Command, ShopId, ids::OrderId, order::OrderCommand};
 use ecomdash_tests::{
     Cluster, Ecomdash, Login, Shop, TestDatabase,
     bodies::{line, order},
-    run,
+    number, run,
     storm::{Effect, Moment, Proxy, Trap, fleet::command_through},
+    until,
 };
 use event_store::{Database, DatabaseOptions, Envelope, Metadata, StoreError, create_shop, migrate, verify};
 use serde_json::Value;
-use sqlx::PgConnection;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use uuid::Uuid;
 use vault::MasterRing;
 
@@ -25,18 +25,6 @@ const BOTH: [Moment; 2] = [Moment::Before, Moment::Answered];
 
 fn placed(id: u64) -> Value {
     order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]).0
-}
-
-async fn number(superuser: &mut PgConnection, sql: &str) -> i64 {
-    sqlx::query_scalar(sql).fetch_one(superuser).await.unwrap()
-}
-
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "{what}");
-        sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// A database whose `serve` and `work` each have a link that the test has in its hands.

@@ -81,17 +81,7 @@ async fn r_50_doubled_shuffled_late_and_missing_deliveries() {
     for delivery in &sent {
         let body = delivery.body.to_string();
         let late = TimeDelta::minutes(rng.random_range(0..24 * 60));
-        let delivery = ingest::Delivery {
-            domain: Some(&domain),
-            topic: delivery.topic,
-            webhook_id: Some(&delivery.webhook_id),
-            triggered_at: delivery.triggered_at,
-            event_id: None,
-            note: None,
-            body: body.as_bytes(),
-            received_at: Utc::now() - late,
-        };
-        receiver.receive(&delivery).await.unwrap();
+        receiver.receive(&delivery.to_inbox(&domain, &body, Utc::now() - late)).await.unwrap();
     }
     let period = ("2026-10-01", "2026-12-31");
     shop.stats(period.0, period.1).await;

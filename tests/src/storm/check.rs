@@ -17,7 +17,7 @@ use super::{
     load::{unique_cents, unique_line},
     replay::{Expected, replay},
 };
-use crate::{Metrics, SECRET};
+use crate::{Metrics, SECRET, number};
 
 /// Connections of two `serve` and two `work`.
 const CONNECTIONS: i64 = 2 * 8 + 2 * 6;
@@ -400,8 +400,4 @@ impl<'a> Checker<'a> {
 
 fn not_zero(sums: impl Iterator<Item = (u64, Vec<i64>)>) -> BTreeMap<u64, Vec<i64>> {
     sums.filter(|(_, sums)| sums.iter().any(|sum| *sum != 0)).collect()
-}
-
-async fn number(superuser: &mut PgConnection, sql: &str) -> i64 {
-    sqlx::query_scalar(sql).fetch_one(superuser).await.expect("it answers")
 }
