@@ -73,9 +73,7 @@ impl FromRequestParts<App> for Caller {
         if !scheme.eq_ignore_ascii_case("bearer") || token.len() > 200 {
             return Err(ApiError::Unauthorized);
         }
-        let mut fleet = app.database.begin_fleet().await?;
-        let known = tokens::look_up(&mut fleet, token.trim()).await?;
-        fleet.commit().await?;
+        let known = tokens::look_up(&app.database, token.trim()).await?;
         let (shop, role) = known.ok_or(ApiError::Unauthorized)?;
         if let Some(shop) = shop {
             within_limit(parts, app, shop).await?;

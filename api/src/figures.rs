@@ -83,15 +83,6 @@ impl Figures {
         Ok(daily_sales::between(&mut self.tx, shop, period.from, period.to, self.currency).await?)
     }
 
-    /// The sums of a whole period.
-    pub async fn sums(&mut self, period: Period) -> Result<DailySales, ApiError> {
-        let mut sums = DailySales::default();
-        for (_, of_day) in self.days(period).await? {
-            sums += of_day;
-        }
-        Ok(sums)
-    }
-
     /// The sums between instants, from the ledger.
     pub async fn parts(&mut self, bounds: &[DateTime<Utc>]) -> Result<Vec<DailySales>, ApiError> {
         let shop = self.tx.shop();

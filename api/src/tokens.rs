@@ -7,7 +7,6 @@ use event_store::{Database, StoreError};
 use secrecy::SecretString;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::Role;
@@ -100,20 +99,10 @@ pub async fn revoke(database: &Database, id: Uuid) -> Result<bool, StoreError> {
 }
 
 /// Whose token this is and what it may do, while it is good.
-pub(crate) async fn look_up(
-    connection: &mut PgConnection,
-    token: &str,
-) -> Result<Option<(Option<ShopId>, Role)>, StoreError> {
+pub(crate) async fn look_up(database: &Database, token: &str) -> Result<Option<(Option<ShopId>, Role)>, StoreError> {
     let hash = hash(token);
-    let row = sqlx::query!(
-        "SELECT shop_id, role
-         FROM api_tokens
-         WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
-        hash.as_slice(),
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(row.and_then(|row| Some((row.shop_id.map(ShopId), row.role.parse().ok()?))))
+    let rows = database.single(|| sqlx::query!("SELECT shop_id, role FROM find_token($1)", hash.as_slice())).await?;
+    Ok(rows.into_iter().next().and_then(|row| Some((row.shop_id.map(ShopId), row.role?.parse().ok()?))))
 }
 
 fn hash(token: &str) -> [u8; 32] {

@@ -152,7 +152,7 @@ async fn accept(app: &App, path: Option<&str>, headers: &HeaderMap, body: Body) 
     match stored {
         Ok(Ok(accepted)) => {
             tracing::debug!(topic, ?accepted, "delivery stored");
-            app.wake.notify_waiters();
+            app.wake.notify_one();
             Ok(accepted)
         }
         Ok(Err(error)) => Err(ApiError::Unavailable(Some(Box::new(error)))),

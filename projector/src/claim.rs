@@ -28,41 +28,20 @@ pub struct Look {
 /// What is due of the given kinds, from a shop's id on. The queue has no row-level security and no content.
 pub async fn candidates(database: &Database, kinds: &[&str], from: Uuid, limit: i64) -> Result<Look, StoreError> {
     let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
-    let mut fleet = database.begin_fleet().await?;
-    let rows = sqlx::query!(
-        // From each shop's kind of work to the next, by one probe of the index, whatever the backlog.
-        r#"WITH RECURSIVE waiting AS (
-               (SELECT shop_id, kind, due_at
-                FROM work_queue
-                WHERE shop_id >= $3 AND due_at <= clock_timestamp() AND kind = ANY($1)
-                ORDER BY shop_id, kind, due_at
-                LIMIT 1)
-               UNION ALL
-               SELECT n.shop_id, n.kind, n.due_at
-               FROM waiting w
-               CROSS JOIN LATERAL (
-                   SELECT q.shop_id, q.kind, q.due_at
-                   FROM work_queue q
-                   WHERE (q.shop_id, q.kind) > (w.shop_id, w.kind) AND q.due_at <= clock_timestamp() AND q.kind = ANY($1)
-                   ORDER BY q.shop_id, q.kind, q.due_at
-                   LIMIT 1
-               ) n
-           )
-           SELECT shop_id AS "shop_id!", kind AS "kind!", count(*) OVER () AS "groups!",
-                  max(shop_id::text) OVER () AS "last!"
-           FROM (SELECT shop_id, kind, due_at FROM waiting LIMIT $4) g
-           ORDER BY due_at
-           LIMIT $2"#,
-        &kinds,
-        limit,
-        from,
-        GROUPS,
-    )
-    .fetch_all(&mut *fleet)
-    .await?;
-    fleet.commit().await?;
+    let rows = database
+        .single(|| {
+            sqlx::query!(
+                r#"SELECT shop_id AS "shop_id!", kind AS "kind!", groups AS "groups!", last_shop AS "last_shop!"
+                   FROM due_work($1, $2, $3, $4)"#,
+                &kinds,
+                from,
+                limit,
+                GROUPS,
+            )
+        })
+        .await?;
     let is_cut = rows.first().filter(|row| row.groups >= GROUPS);
-    let next = is_cut.and_then(|row| row.last.parse().ok()).unwrap_or(Uuid::nil());
+    let next = is_cut.map_or(Uuid::nil(), |row| row.last_shop);
     let candidates = rows.into_iter().map(|row| Candidate { shop: ShopId(row.shop_id), kind: row.kind }).collect();
     Ok(Look { candidates, next })
 }

@@ -19,7 +19,7 @@ use crate::{
     claim::{Candidate, REBUILD, candidates, claim, enqueue, lock},
     fold::OrderCache,
     metrics::{count_failed, count_folded, count_parked, count_put_off},
-    pace::Pace,
+    pace::{Pace, Turn},
     project::{BATCH, park, project, unpark},
     rebuild::{RebuildOptions, rebuild},
 };
@@ -134,6 +134,8 @@ impl Worker {
         let mut cache = OrderCache::with_capacity(CACHED_ORDERS);
         let mut failures = 0_u32;
         let mut idle = self.options.poll;
+        // A rebuild is never what a delivery hints at.
+        let is_woken = kinds != [REBUILD];
         while !stop.is_cancelled() {
             let wait = match self.work_once(kinds, &mut cache, &stop).await {
                 Ok(Found::Work) => {
@@ -160,7 +162,7 @@ impl Worker {
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.wake.notified(), if failures == 0 => {}
+                () = self.wake.notified(), if is_woken && failures == 0 => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -175,20 +177,24 @@ impl Worker {
     ) -> Result<Found, StoreError> {
         let mut resting: Option<Duration> = None;
         for candidate in in_time(LOOK_PATIENCE, self.due(kinds)).await? {
-            if let Some(rest) = self.pace.rest_of(&candidate) {
-                resting = Some(resting.map_or(rest, |other| other.min(rest)));
-                continue;
-            }
+            let in_hand = match self.pace.take_up(&candidate) {
+                Turn::Yours(in_hand) => in_hand,
+                Turn::Taken => continue,
+                Turn::Rests(rest) => {
+                    resting = Some(resting.map_or(rest, |other| other.min(rest)));
+                    continue;
+                }
+            };
             let outcome = match candidate.kind.as_str() {
                 INGEST => in_time(BATCH_PATIENCE, guarded(self.ingest(&candidate))).await,
-                PROJECT => in_time(BATCH_PATIENCE, guarded(self.project(&candidate, cache))).await,
+                PROJECT => Box::pin(in_time(BATCH_PATIENCE, guarded(self.project(&candidate, cache)))).await,
                 _ => guarded(self.rebuild_stale(&candidate, stop)).await,
             };
             match outcome {
                 Ok(Batch::Held) => {}
                 Ok(done) => {
                     if done == Batch::All {
-                        self.pace.rest(&candidate);
+                        in_hand.rest();
                     }
                     return Ok(Found::Work);
                 }
@@ -217,7 +223,7 @@ impl Worker {
                 claim.commit().await?;
                 report(candidate, ingested);
                 if ingested.events > 0 {
-                    self.wake.notify_waiters();
+                    self.wake.notify_one();
                 }
                 if ingested.is_full {
                     return Ok(Batch::Full);

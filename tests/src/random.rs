@@ -21,6 +21,12 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Whether it tells of that order: as itself, as its refund, or as its edit.
+    pub fn is_about_order(&self, order: u64) -> bool {
+        let ids = [&self.body["order_edit"]["order_id"], &self.body["order_id"], &self.body["id"]];
+        ids.into_iter().find_map(Value::as_u64) == Some(order)
+    }
+
     /// As the inbox takes it.
     pub fn to_inbox<'a>(
         &'a self,

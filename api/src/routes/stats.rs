@@ -87,8 +87,10 @@ pub async fn stats(
     let mut figures = Figures::open(&app, shop, "sales").await?;
     let today = figures.today();
     let period = query.resolve(today)?;
-    let sums = figures.sums(period).await?;
-    let (compared, base) = earlier(&mut figures, period, today).await?;
+    // One query for both: they lie side by side.
+    let days = figures.days(Period { from: period.previous().from, to: period.to }).await?;
+    let sums = sum(&days, period.from, period.to);
+    let (compared, base) = earlier(&mut figures, &days, period, today).await?;
 
     let currency = figures.currency;
     let metrics =
@@ -115,20 +117,34 @@ pub async fn stats(
 
 /// The same number of days directly before. While the period is running, only as much of them as has elapsed of it, by
 /// the shop's clock: like is compared with like.
-async fn earlier(figures: &mut Figures, period: Period, today: NaiveDate) -> Result<(Period, DailySales), ApiError> {
+async fn earlier(
+    figures: &mut Figures,
+    days: &[(NaiveDate, DailySales)],
+    period: Period,
+    today: NaiveDate,
+) -> Result<(Period, DailySales), ApiError> {
     let previous = period.previous();
     if !(period.from..=period.to).contains(&today) {
-        return Ok((previous, figures.sums(previous).await?));
+        return Ok((previous, sum(days, previous.from, previous.to)));
     }
     let zone = figures.timezone;
     let last = previous.from + (today - period.from);
-    let mut sums = DailySales::default();
-    if last > previous.from {
-        sums += figures.sums(Period { from: previous.from, to: last.pred_opt().unwrap_or(last) }).await?;
-    }
+    let mut sums = if last > previous.from {
+        sum(days, previous.from, last.pred_opt().unwrap_or(last))
+    } else {
+        DailySales::default()
+    };
     let (start, until) = (zone.start_of(last), zone.at(last, zone.time_of(figures.now)));
     for part in figures.parts(&[start, until.max(start)]).await? {
         sums += part;
     }
     Ok((Period { from: previous.from, to: last }, sums))
+}
+
+fn sum(days: &[(NaiveDate, DailySales)], from: NaiveDate, to: NaiveDate) -> DailySales {
+    let mut sums = DailySales::default();
+    for (_, of_day) in days.iter().filter(|(day, _)| (from..=to).contains(day)) {
+        sums += *of_day;
+    }
+    sums
 }

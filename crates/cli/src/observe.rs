@@ -82,7 +82,7 @@ impl PoolGauges {
 
     fn set(&self, database: &Database) {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let idle = count(database.pool().num_idle());
+        let idle = count(database.idle_connections());
         self.idle.set(idle);
         self.in_use.set(database.pool().size().saturating_sub(idle));
     }

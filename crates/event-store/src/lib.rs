@@ -11,6 +11,7 @@
 mod append;
 mod chain;
 mod command;
+mod connections;
 mod error;
 mod metadata;
 mod metrics;
@@ -26,6 +27,7 @@ mod verify;
 pub use append::{Appended, PROJECT};
 pub use chain::{GENESIS, Link};
 pub use command::{Envelope, StreamId};
+pub use connections::Transaction;
 pub use error::{StoreError, is_unavailable};
 pub use metadata::Metadata;
 pub use metrics::register_metrics;

@@ -9,11 +9,10 @@ use std::{
     collections::HashMap,
     panic::resume_unwind,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use domain::{Command, ShopId};
-use sqlx::{PgPool, Postgres, pool::PoolConnection};
 
 use crate::{
     Appended, Database, Envelope, Metadata, StoreError,
@@ -21,7 +20,7 @@ use crate::{
     metrics::{COUNTERS, count},
 };
 
-/// How long wrapped keys and histories are kept, and connections out of their pool.
+/// How long wrapped keys and histories are kept.
 const KEPT_FOR: Duration = Duration::from_secs(5);
 /// Histories kept of one shop.
 const STREAMS: usize = 64;
@@ -31,8 +30,6 @@ const SHOPS: usize = 64;
 /// What single commands leave behind for the next.
 pub(crate) struct Recent {
     logs: Mutex<HashMap<ShopId, Basis>>,
-    /// The pool pings what it takes back, a round trip of its own.
-    connections: Mutex<Vec<(Instant, PoolConnection<Postgres>)>>,
     /// Commands to one shop take turns, instead of making each other decide again. Several shops may share a turn.
     turns: Vec<tokio::sync::Mutex<()>>,
 }
@@ -40,7 +37,7 @@ pub(crate) struct Recent {
 impl Default for Recent {
     fn default() -> Self {
         let turns = (0..512).map(|_| tokio::sync::Mutex::default()).collect();
-        Self { logs: Mutex::default(), connections: Mutex::default(), turns }
+        Self { logs: Mutex::default(), turns }
     }
 }
 
@@ -63,30 +60,6 @@ impl Recent {
         if logs.len() < SHOPS && basis.streams() <= STREAMS {
             logs.insert(shop, basis);
         }
-    }
-
-    async fn connection(&self, pool: &PgPool) -> Option<PoolConnection<Postgres>> {
-        let kept = locked(&self.connections).pop();
-        match kept {
-            Some((_, connection)) => Some(connection),
-            None => pool.acquire().await.ok(),
-        }
-    }
-
-    fn keep(&self, connection: PoolConnection<Postgres>, pool: &PgPool) {
-        let mut connections = locked(&self.connections);
-        let most = pool.options().get_max_connections();
-        // While another one can be had, nobody is waiting for this one.
-        let is_free = pool.num_idle() > 0 || pool.size() < most;
-        if is_free && 2 * connections.len() < most as usize && !pool.is_closed() {
-            connections.push((Instant::now(), connection));
-        }
-    }
-
-    /// Gives back what others need, and what nobody does.
-    pub(crate) fn give_back(&self, pool: &PgPool) {
-        let needed = pool.num_idle() == 0 || pool.is_closed();
-        locked(&self.connections).retain(|(since, _)| !needed && since.elapsed() < KEPT_FOR);
     }
 }
 
@@ -128,7 +101,7 @@ impl Database {
     async fn try_execute(&self, shop: ShopId, command: Envelope) -> Result<Option<Appended>, StoreError> {
         let mut commands = vec![command];
         let wanted = Wanted::by(&mut commands);
-        let Some(mut connection) = self.recent().connection(self.pool()).await else { return Ok(None) };
+        let Ok(mut connection) = self.connections().acquire().await else { return Ok(None) };
         let known = match self.recent().take(shop) {
             Some(known) => Some(known.with_new(&wanted)),
             None => Basis::load(&mut connection, shop, self.ring(), &wanted, Lock::Nothing).await.ok(),
@@ -150,7 +123,7 @@ impl Database {
         COUNTERS.commands_direct.increment(1);
         COUNTERS.events_appended.increment(count(appended[0].events));
         self.recent().put(shop, basis);
-        self.recent().keep(connection, self.pool());
+        self.connections().give_back(connection);
         Ok(Some(appended[0]))
     }
 }

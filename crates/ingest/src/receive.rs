@@ -118,33 +118,26 @@ impl Receiver {
     async fn store(&self, known: &Known, delivery: &Delivery<'_>) -> Result<Accepted, StoreError> {
         let id = Uuid::now_v7();
         let digest = body_digest(delivery.body);
-        let mut tx = self.database.begin(known.entry.shop).await?;
-        let stored = sqlx::query_scalar!(
-            r#"WITH stored AS (
-                   INSERT INTO inbox (shop_id, id, webhook_id, body_digest, topic, triggered_at, event_id, received_at,
-                                      note, body, due_at)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now())
-                   ON CONFLICT ON CONSTRAINT inbox_delivery_key DO NOTHING
-                   RETURNING id
-               ), work AS (
-                   INSERT INTO work_queue (shop_id, kind, due_at) SELECT $1, 'ingest', now() FROM stored
-               )
-               SELECT count(*) AS "stored!" FROM stored"#,
-            known.entry.shop.0,
-            id,
-            delivery.key(digest),
-            digest.0.as_slice(),
-            delivery.topic,
-            delivery.triggered_at,
-            delivery.event_id,
-            delivery.received_at,
-            delivery.note,
-            known.key.body(id).seal(delivery.body),
-        )
-        .fetch_one(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        Ok(if stored == 1 { Accepted::New } else { Accepted::Duplicate })
+        let (key, body) = (delivery.key(digest), known.key.body(id).seal(delivery.body));
+        let stored = self
+            .database
+            .single(|| {
+                sqlx::query!(
+                    r#"SELECT store_delivery($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS "is_new!""#,
+                    known.entry.shop.0,
+                    id,
+                    key,
+                    digest.0.as_slice(),
+                    delivery.topic,
+                    delivery.triggered_at,
+                    delivery.event_id,
+                    delivery.received_at,
+                    delivery.note,
+                    body,
+                )
+            })
+            .await?;
+        Ok(if stored.first().is_some_and(|stored| stored.is_new) { Accepted::New } else { Accepted::Duplicate })
     }
 
     async fn store_unclaimed(&self, delivery: &Delivery<'_>) -> Result<Accepted, StoreError> {

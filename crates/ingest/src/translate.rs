@@ -251,7 +251,7 @@ impl Settled {
             "UPDATE inbox AS i
              SET status = s.status, reason = s.reason, settled_at = now(), revision = $5
              FROM UNNEST($2::uuid[], $3::text[], $4::text[]) AS s (id, status, reason)
-             WHERE i.shop_id = $1 AND i.id = s.id",
+             WHERE i.shop_id = $1 AND i.id = ANY($2) AND i.id = s.id",
             shop.0,
             &self.ids,
             &self.statuses,

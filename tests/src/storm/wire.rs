@@ -67,7 +67,7 @@ impl Session {
 }
 
 fn writes(sql: &str) -> bool {
-    ["append_events", "INSERT INTO", "UPDATE", "DELETE FROM"].iter().any(|word| sql.contains(word))
+    ["append_events", "store_delivery", "INSERT INTO", "UPDATE", "DELETE FROM"].iter().any(|word| sql.contains(word))
 }
 
 /// A text up to its zero, and what follows.

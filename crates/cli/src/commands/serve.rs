@@ -144,6 +144,7 @@ fn work_apart(
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("ecomdash-work")
+            .on_thread_start(give_way)
             .enable_all()
             .build()?;
         runtime.block_on(async {
@@ -154,6 +155,15 @@ fn work_apart(
             Ok(())
         })
     }))
+}
+
+/// Of two threads that want a core, the one that somebody waits for has it.
+fn give_way() {
+    // Elsewhere than on Linux it would hold for the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(10) {
+        tracing::debug!(error = &error as &dyn std::error::Error, "workers run like anybody else");
+    }
 }
 
 fn worker_options(environment: &Environment) -> WorkerOptions {

@@ -63,27 +63,16 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<Ac
     Ok(measured)
 }
 
-/// The transaction that stores a delivery, with a body of the same length, by the program's own login and role.
+/// The call that stores a delivery, with a body of the same length, by the program's own login.
 fn pgbench(database: &TestDatabase, shop: &Shop, transactions: usize) -> anyhow::Result<f64> {
     let length =
         limits::query(database, &format!("SELECT max(length(body)) FROM inbox WHERE shop_id = '{}'", shop.id))?;
     let script = format!(
-        "BEGIN;
-SELECT set_config('role', 'ecomdash_app', true), set_config('app.current_shop_id', '{shop}', true);
-WITH stored AS (
-    INSERT INTO inbox (shop_id, id, webhook_id, body_digest, topic, triggered_at, event_id, received_at, note, body, due_at)
-    SELECT '{shop}', n.id, n.id::text, decode(repeat('ab', 16), 'hex'), 'orders/create', NULL, NULL, now(), NULL,
-           decode(repeat('cd', {length}), 'hex'), now()
-    FROM (SELECT gen_random_uuid() AS id) n
-    ON CONFLICT ON CONSTRAINT inbox_delivery_key DO NOTHING
-    RETURNING id
-), work AS (
-    INSERT INTO work_queue (shop_id, kind, due_at) SELECT '{shop}', 'ingest', now() FROM stored
-)
-SELECT count(*) FROM stored;
-COMMIT;
+        "SELECT store_delivery('{}', n.id, n.id::text, decode(repeat('ab', 16), 'hex'), 'orders/create', NULL, NULL, now(),
+                       NULL, decode(repeat('cd', {length}), 'hex'))
+FROM (SELECT gen_random_uuid() AS id) n;
 ",
-        shop = shop.id,
+        shop.id,
     );
     limits::pgbench(database, &[("accept".to_owned(), 1, script)], CONNECTIONS, transactions)
 }

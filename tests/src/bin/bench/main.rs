@@ -121,7 +121,7 @@ async fn main() -> anyhow::Result<()> {
         let fresh = TestDatabase::new().await;
         let accepted = accept::measure(&fresh, scale).await?;
         report.add(Row::new("webhook accepted over HTTP, 32 connections", "deliveries/s", accepted.ours).limit(
-            "its insert transaction by pgbench -M prepared",
+            "the call that stores it by pgbench -M prepared",
             accepted.pgbench,
             0.4,
         ));
@@ -141,13 +141,11 @@ async fn main() -> anyhow::Result<()> {
     if !skips("burst") {
         let fresh = TestDatabase::new().await;
         let burst = live::burst(&fresh, scale).await?;
-        let ratio =
-            |(quiet, busy): (std::time::Duration, std::time::Duration)| busy.as_secs_f64() / quiet.as_secs_f64();
-        let (deliveries, queries) = (ratio(burst.deliveries), ratio(burst.queries));
+        let (deliveries, queries) = (live::slowdown(&burst.deliveries), live::slowdown(&burst.queries));
         report.bound(Bound {
             what: "another shop's p95 during a burst of 500 webhooks a second for 10 s, to its p95 while quiet",
             measured: format!(
-                "deliveries {deliveries:.2} ({:?} to {:?}), queries {queries:.2} ({:?} to {:?}), {} lost",
+                "deliveries {deliveries:.2} ({:.1?} to {:.1?}), queries {queries:.2} ({:.1?} to {:.1?}), {} lost",
                 burst.deliveries.0, burst.deliveries.1, burst.queries.0, burst.queries.1, burst.lost
             ),
             bound: "within 1.5, none lost",
