@@ -199,7 +199,7 @@ impl Worker {
                     return Ok(Found::Work);
                 }
                 // One shop's trouble is not the others': they are next.
-                Err(error) => self.put_off(&candidate, &error).await?,
+                Err(error) => in_time(LOOK_PATIENCE, self.put_off(&candidate, &error)).await?,
             }
         }
         Ok(resting.map_or(Found::Nothing, Found::Rest))

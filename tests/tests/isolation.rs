@@ -221,7 +221,7 @@ async fn r_86_a_pooled_connection_keeps_nothing_of_a_shop_whatever_ended_its_tra
     // One connection, so that each is the one that was used before.
     let store = database.open_with(1);
     let seen = async || {
-        let mut connection = store.pool().acquire().await.unwrap();
+        let mut connection = store.acquire().await.unwrap();
         let setting: Option<String> =
             sqlx::query_scalar("SELECT NULLIF(current_setting('app.current_shop_id', true), '')")
                 .fetch_one(&mut *connection)

@@ -193,7 +193,7 @@ async fn a_beginning_that_is_given_up_leaves_nothing_open() {
     for _ in 0..4 {
         let mut held = Vec::new();
         for _ in 0..2 {
-            let mut connection = store.pool().acquire().await.unwrap();
+            let mut connection = store.acquire().await.unwrap();
             let role: String =
                 sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut *connection).await.unwrap();
             assert_eq!(role, "ecomdash_owner", "a transaction with its role was left open");

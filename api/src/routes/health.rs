@@ -49,7 +49,7 @@ pub fn alive(environment: &str) -> Json<Live> {
 )]
 pub async fn ready(State(app): State<App>) -> Result<Json<Ready>, ApiError> {
     let check = async {
-        let mut connection = app.database.pool().acquire().await?;
+        let mut connection = app.database.acquire().await?;
         schema_is_current(&mut connection).await
     };
     match tokio::time::timeout(Duration::from_secs(3), check).await {

@@ -50,8 +50,7 @@ impl Session {
             _ if session.private.is_some() => session.migrate(environment).await?,
             Schema::Migrate => session.migrate(environment).await?,
             Schema::Require => {
-                let mut connection =
-                    session.database.pool().acquire().await.context("the database cannot be reached")?;
+                let mut connection = session.database.acquire().await.context("the database cannot be reached")?;
                 if !schema_is_current(&mut connection).await? {
                     bail!("the database's schema is behind this build: run `ecomdash migrate`");
                 }
@@ -82,7 +81,7 @@ impl Session {
     pub async fn wait_until_usable(&self) -> anyhow::Result<()> {
         let mut was_told = false;
         loop {
-            let state = match self.database.pool().acquire().await {
+            let state = match self.database.acquire().await {
                 Ok(mut connection) => schema_is_current(&mut connection).await,
                 Err(error) => Err(error),
             };

@@ -33,10 +33,17 @@ const BEGIN_PATIENCE: Duration = Duration::from_secs(10);
 /// So long it may do without the pool, which looks how old it is.
 const APART_FOR: Duration = Duration::from_secs(60);
 
-/// A connection out of its pool.
-pub(crate) struct Lent {
+/// A connection out of its pool. When it is dropped the pool has it back, after a look whether it lives.
+pub struct Lent {
     connection: PoolConnection<Postgres>,
     since: Instant,
+}
+
+impl Lent {
+    /// Without a runtime it can neither be asked for anything nor go back.
+    fn close_at_once(self) {
+        drop(self.connection.detach());
+    }
 }
 
 impl Deref for Lent {
@@ -56,8 +63,16 @@ impl DerefMut for Lent {
 /// The connections of a [`Database`](crate::Database).
 pub(crate) struct Connections {
     pub(crate) pool: PgPool,
-    /// And when they were last used.
-    kept: Mutex<Vec<(Instant, Lent)>>,
+    apart: Mutex<Apart>,
+}
+
+/// What the pool does not know of.
+#[derive(Default)]
+struct Apart {
+    /// Connections, and when they were last used.
+    kept: Vec<(Instant, Lent)>,
+    /// How many wait for the pool: what is given back is for them.
+    waiting: usize,
 }
 
 impl Connections {
@@ -85,52 +100,55 @@ impl Connections {
                 })
             })
             .connect_lazy_with(options);
-        Arc::new(Self { pool, kept: Mutex::default() })
+        Arc::new(Self { pool, apart: Mutex::default() })
     }
 
     /// A connection that no transaction is open on.
     pub(crate) async fn acquire(&self) -> Result<Lent, sqlx::Error> {
-        let kept = {
-            let mut kept = self.kept();
-            kept.retain(|(used, _)| used.elapsed() < FRESH);
-            kept.pop()
+        let waiting = {
+            let mut apart = self.apart();
+            apart.kept.retain(|(used, _)| used.elapsed() < FRESH);
+            if let Some((_, lent)) = apart.kept.pop().filter(|_| !self.pool.is_closed()) {
+                return Ok(lent);
+            }
+            apart.waiting += 1;
+            Waiting(self)
         };
-        if let Some((_, lent)) = kept.filter(|_| !self.pool.is_closed()) {
-            return Ok(lent);
-        }
         // In a task of its own: whoever gives up while a connection is being opened would make the next one open another.
         let pool = self.pool.clone();
         let acquired = tokio::spawn(async move { pool.acquire().await }).await;
+        drop(waiting);
         let acquired = acquired.unwrap_or_else(|error| resume_unwind(error.into_panic()));
-        Ok(Lent { connection: acquired.map_err(counted)?, since: Instant::now() })
+        if matches!(acquired, Err(sqlx::Error::PoolTimedOut)) {
+            COUNTERS.acquire_timeouts.increment(1);
+        }
+        Ok(Lent { connection: acquired?, since: Instant::now() })
     }
 
     /// Takes back a connection that has just answered, and that no transaction is open on.
     pub(crate) fn give_back(&self, lent: Lent) {
-        let most = self.pool.options().get_max_connections();
-        // While the pool has another one, nobody is waiting for this one.
-        let is_free = self.pool.num_idle() > 0 || self.pool.size() < most;
-        let mut kept = self.kept();
-        let is_kept = is_free && 2 * kept.len() < most as usize && lent.since.elapsed() < APART_FOR;
+        let most = self.pool.options().get_max_connections() as usize;
+        let mut apart = self.apart();
+        let is_kept = apart.waiting == 0 && 2 * apart.kept.len() < most && lent.since.elapsed() < APART_FOR;
         if is_kept && !self.pool.is_closed() {
-            kept.push((Instant::now(), lent));
+            apart.kept.push((Instant::now(), lent));
         }
     }
 
     /// Those that wait for somebody to use them.
     pub(crate) fn idle(&self) -> usize {
-        self.pool.num_idle() + self.kept().len()
+        self.pool.num_idle() + self.apart().kept.len()
     }
 
     /// Ends every connection, each when what uses it is done.
     pub(crate) async fn close(&self) {
         let closed = self.pool.close();
-        self.kept().clear();
+        self.apart().kept.clear();
         closed.await;
     }
 
-    fn kept(&self) -> MutexGuard<'_, Vec<(Instant, Lent)>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn apart(&self) -> MutexGuard<'_, Apart> {
+        self.apart.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a transaction by `sql`.
@@ -171,19 +189,29 @@ impl Connections {
 
     /// Whether to try another connection after an error: this one had died, as all do when the server is restarted.
     fn past(&self, error: sqlx::Error, attempts: &mut u32) -> Result<(), sqlx::Error> {
-        if *attempts == self.pool.size() || !is_dead(&error) {
-            return Err(counted(error));
+        if *attempts >= self.pool.options().get_max_connections() || !is_dead(&error) {
+            return Err(error);
         }
         *attempts += 1;
         Ok(())
     }
 }
 
-fn counted(error: sqlx::Error) -> sqlx::Error {
-    if matches!(error, sqlx::Error::PoolTimedOut) {
-        COUNTERS.acquire_timeouts.increment(1);
+impl Drop for Connections {
+    fn drop(&mut self) {
+        if Handle::try_current().is_err() {
+            self.apart().kept.drain(..).for_each(|(_, lent)| lent.close_at_once());
+        }
     }
-    error
+}
+
+/// Somebody who waits for the pool.
+struct Waiting<'a>(&'a Connections);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.apart().waiting -= 1;
+    }
 }
 
 /// Whether the connection had gone, most likely before anything was asked of it.
@@ -200,6 +228,8 @@ async fn in_time<T>(limit: Duration, answer: impl Future<Output = Result<T, sqlx
 }
 
 /// An open transaction. Rolled back when dropped, also while a statement is under way, and a little later.
+///
+/// sqlx does not know of it, and would begin one on the connection as if there were none: nobody does.
 pub struct Transaction {
     /// There until it ends.
     lent: Option<Lent>,
@@ -258,11 +288,7 @@ impl DerefMut for Transaction {
 impl Drop for Transaction {
     fn drop(&mut self) {
         let Some(mut lent) = self.lent.take() else { return };
-        let Ok(runtime) = Handle::try_current() else {
-            // Nobody is there to ask anything of it: it closes.
-            drop(lent.connection.leak());
-            return;
-        };
+        let Ok(runtime) = Handle::try_current() else { return lent.close_at_once() };
         let connections = Arc::clone(&self.connections);
         runtime.spawn(async move {
             // Behind whatever was under way.

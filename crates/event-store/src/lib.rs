@@ -27,7 +27,7 @@ mod verify;
 pub use append::{Appended, PROJECT};
 pub use chain::{GENESIS, Link};
 pub use command::{Envelope, StreamId};
-pub use connections::Transaction;
+pub use connections::{Lent, Transaction};
 pub use error::{StoreError, is_unavailable};
 pub use metadata::Metadata;
 pub use metrics::register_metrics;

@@ -15,7 +15,7 @@ use vault::MasterRing;
 
 use crate::{
     Appended, StoreError,
-    connections::{Connections, Transaction},
+    connections::{Connections, Lent, Transaction},
     metrics::{COUNTERS, count},
     recent::Recent,
 };
@@ -79,7 +79,15 @@ impl Database {
         &self.connections
     }
 
-    /// The pool itself, for what is neither a shop's nor the fleet's: migrations, health.
+    /// A connection as whoever the program logged in as, for what is neither a shop's nor the fleet's: the schema's state.
+    ///
+    /// # Errors
+    /// When none can be had.
+    pub async fn acquire(&self) -> Result<Lent, sqlx::Error> {
+        self.connections.acquire().await
+    }
+
+    /// The pool, for its numbers.
     #[must_use]
     pub fn pool(&self) -> &PgPool {
         &self.connections.pool
