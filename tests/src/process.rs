@@ -38,6 +38,10 @@ pub struct Ecomdash {
     /// `http://127.0.0.1:PORT`, once it listens.
     pub url: String,
     output: Arc<Mutex<String>>,
+    /// Of that its log, which it writes to standard error.
+    logged: Arc<Mutex<String>>,
+    /// On standard output, for whoever started it.
+    prints_tokens: bool,
     readers: Vec<JoinHandle<()>>,
     secrets: Canaries,
 }
@@ -78,14 +82,17 @@ impl Ecomdash {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let secrets = secrets_of(&command);
         let output = Arc::new(Mutex::new(String::new()));
-        let (mut pipe, kept) = (child.stderr.take().expect("piped"), Arc::clone(&output));
+        let logged = Arc::new(Mutex::new(String::new()));
+        let (mut pipe, kept, of_log) = (child.stderr.take().expect("piped"), Arc::clone(&output), Arc::clone(&logged));
         let of_stderr = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count) = pipe.read(&mut buffer) {
                 if count == 0 {
                     break;
                 }
-                kept.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
+                let text = String::from_utf8_lossy(&buffer[..count]);
+                kept.lock().unwrap().push_str(&text);
+                of_log.lock().unwrap().push_str(&text);
             }
         });
         let (mut lines, kept) = (BufReader::new(child.stdout.take().expect("piped")).lines(), Arc::clone(&output));
@@ -99,7 +106,8 @@ impl Ecomdash {
             }
         });
         let readers = vec![of_stderr, of_stdout];
-        (Self { child, url: String::new(), output, readers, secrets }, receiver)
+        let prints_tokens = command.get_args().any(|argument| argument == "demo");
+        (Self { child, url: String::new(), output, logged, prints_tokens, readers, secrets }, receiver)
     }
 
     /// Its process.
@@ -154,6 +162,8 @@ impl Drop for Ecomdash {
         }
         if !std::thread::panicking() {
             assert_silent(&self.secrets, &self.log());
+            let output = if self.prints_tokens { self.logged.lock().unwrap().clone() } else { self.log() };
+            assert_no_token(&output);
         }
     }
 }
@@ -176,6 +186,9 @@ fn secrets_of(command: &Command) -> Canaries {
 
 fn assert_silent(secrets: &Canaries, output: &str) {
     assert_eq!(secrets.found_in(output), [""; 0], "a secret is in a process's output");
+}
+
+fn assert_no_token(output: &str) {
     let tokens = output.split("ecd_").skip(1);
     let is_of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let longest = tokens.map(|rest| rest.chars().take_while(|c| is_of_token(*c)).count()).max();

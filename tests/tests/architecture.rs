@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 use serde_json::Value;
 
 /// Each crate and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("ecomdash-domain", &[]),
+    ("ecomdash-simulator", &[]),
     ("ecomdash-shopify", &["ecomdash-domain"]),
     ("ecomdash-vault", &["ecomdash-domain"]),
     ("ecomdash-read-models", &["ecomdash-domain"]),
@@ -37,6 +38,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
             "ecomdash-projector",
             "ecomdash-read-models",
             "ecomdash-shopify",
+            "ecomdash-simulator",
             "ecomdash-vault",
         ],
     ),

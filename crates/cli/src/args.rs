@@ -27,6 +27,8 @@ pub struct Args {
 pub enum Command {
     /// Everything in one process: a private Postgres (unless DATABASE_URL is set), the API and the workers
     Up(UpArgs),
+    /// Like `up`, with simulated shops that have a past and sell while you watch
+    Demo(DemoArgs),
     /// The API
     Serve(ServeArgs),
     /// The workers: deliveries into events, events into read models
@@ -56,6 +58,29 @@ pub struct UpArgs {
     /// Port to listen on, on 127.0.0.1; 0 takes any free one [default: 8000, or another if it is taken]
     #[arg(long, env = "PORT")]
     pub port: Option<u16>,
+}
+
+/// `demo`
+#[derive(Debug, ClapArgs)]
+pub struct DemoArgs {
+    /// Where it listens
+    #[command(flatten)]
+    pub up: UpArgs,
+    /// How many shops sell [default: 3]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub shops: Option<u16>,
+    /// What all that happens follows from [default: 1]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Webhooks a second, once the past is told
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=2_000))]
+    pub rate: u64,
+    /// Days of the past [default: 90]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=730))]
+    pub days: Option<u16>,
+    /// Throws away what an earlier demo left, and begins anew
+    #[arg(long)]
+    pub fresh: bool,
 }
 
 /// `serve`

@@ -67,9 +67,9 @@ pub struct Environment {
     /// Deliveries a minute of one client address whose signature does not fit; 0: any number
     #[arg(long, env = "RATE_LIMIT_FORGED", default_value_t = 600, hide = true)]
     pub rate_limit_forged: u32,
-    /// error, warn, info, debug or trace
-    #[arg(long, env = "LOG_LEVEL", default_value = "info", hide = true)]
-    pub log_level: String,
+    /// error, warn, info, debug or trace [default: info; of the demo warn]
+    #[arg(long, env = "LOG_LEVEL", hide = true)]
+    pub log_level: Option<String>,
     /// development or production
     #[arg(long, env = "ENVIRONMENT", default_value = "development", hide = true)]
     pub environment: String,

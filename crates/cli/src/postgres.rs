@@ -155,13 +155,22 @@ impl PrivatePostgres {
             tracing::info!(home = %self.home.display(), "made a private PostgreSQL cluster");
         }
         if self.start()? || alone {
-            let mut psql = self.command("psql");
-            psql.args("-XAtqw -v ON_ERROR_STOP=1 -p 5432 -U ecomdash -d postgres -h".split(' '));
-            psql.arg(&self.socket_dir).env("PGPASSWORD", &self.password);
-            psql.env("PGCONNECT_TIMEOUT", "10");
-            self.run("create the database", psql, CREATE_DATABASE)?;
+            self.sql("create the database", CREATE_DATABASE)?;
         }
         Ok(())
+    }
+
+    /// Throws away all that the database holds. Fails while anybody else uses it.
+    pub fn empty(&self) -> Result<()> {
+        self.sql("empty the database", "DROP DATABASE IF EXISTS ecomdash;\nCREATE DATABASE ecomdash;\n")
+    }
+
+    fn sql(&self, what: &'static str, statements: &str) -> Result<()> {
+        let mut psql = self.command("psql");
+        psql.args("-XAtqw -v ON_ERROR_STOP=1 -p 5432 -U ecomdash -d postgres -h".split(' '));
+        psql.arg(&self.socket_dir).env("PGPASSWORD", &self.password);
+        psql.env("PGCONNECT_TIMEOUT", "10");
+        self.run(what, psql, statements)
     }
 
     /// Under the start lock: joins a live server, or starts one. True: started.

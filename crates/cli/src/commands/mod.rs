@@ -1,5 +1,6 @@
 //! One file for every command.
 
+mod demo;
 mod inbox;
 mod ingest;
 mod output;
@@ -23,7 +24,10 @@ const FEW: u32 = 2;
 /// Does what was asked for. Faults go to standard error.
 #[must_use]
 pub fn run(args: Args) -> ExitCode {
-    logging::start(&args.environment.log_level, args.environment.is_production());
+    // Of a demo, somebody reads the rest.
+    let usual = if matches!(args.command, Command::Demo(_)) { "warn" } else { "info" };
+    let level = args.environment.log_level.as_deref().unwrap_or(usual);
+    logging::start(level, args.environment.is_production());
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
@@ -44,6 +48,7 @@ async fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
     let environment = &args.environment;
     match args.command {
         Command::Up(up) => serve::up(environment, &up).await,
+        Command::Demo(demo) => demo::run(environment, &demo).await,
         Command::Serve(serve) => serve::serve(environment, &serve).await,
         Command::Work(work) => serve::work(environment, &work).await,
         Command::Migrate => {

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, bail};
 use api::{App, MetricsPage, ServerOptions, router, side_router};
 use chrono::Utc;
+use event_store::Database;
 use ingest::Receiver;
 use projector::{Worker, WorkerOptions};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -32,7 +33,7 @@ use crate::{
 
 /// Connections: `up` has two pools, of the API and of the workers; `serve` and `work` have one each. With a command beside
 /// them it stays below 25.
-const UP_CONNECTIONS: u32 = 10;
+pub const UP_CONNECTIONS: u32 = 10;
 const SERVE_CONNECTIONS: u32 = 8;
 const WORK_CONNECTIONS: u32 = 6;
 const DEFAULT_PORT: u16 = 8000;
@@ -41,9 +42,29 @@ const BACKLOG: u32 = 4096;
 
 /// `up`: everything in one process.
 pub async fn up(environment: &Environment, args: &UpArgs) -> anyhow::Result<ExitCode> {
+    let session = Session::open(environment, UP_CONNECTIONS, Schema::Migrate).await?;
+    everything(environment, session, args.port, async |_| Ok(())).await
+}
+
+/// What runs, for whoever uses it from inside.
+pub struct Running {
+    /// Where it listens.
+    pub url: String,
+    /// The API's pool.
+    pub database: Database,
+    /// Ends all of it; it ends by signals, too.
+    pub stop: CancellationToken,
+}
+
+/// API and workers, and something beside them, whose fault ends them.
+pub async fn everything(
+    environment: &Environment,
+    mut session: Session,
+    port: Option<u16>,
+    beside: impl AsyncFnOnce(Running) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
-    let mut session = Session::open(environment, UP_CONNECTIONS, Schema::Migrate).await?;
-    let listener = listen_locally(args.port)?;
+    let listener = listen_locally(port)?;
     let wake = Arc::new(Notify::new());
     let metrics = observe::start(environment, &session.database, &stop)?;
     let app = app(environment, &session, Arc::clone(&wake), metrics)?;
@@ -55,7 +76,20 @@ pub async fn up(environment: &Environment, args: &UpArgs) -> anyhow::Result<Exit
     allow_many_connections();
     announce(&listener)?;
 
-    let served = api::serve(listener, router(app), ServerOptions::default(), stop.clone()).await;
+    let running = Running {
+        url: format!("http://{}", listener.local_addr()?),
+        database: session.database.clone(),
+        stop: stop.clone(),
+    };
+    let beside = async {
+        let outcome = beside(running).await;
+        if outcome.is_err() {
+            stop.cancel();
+        }
+        outcome
+    };
+    let serving = api::serve(listener, router(app), ServerOptions::default(), stop.clone());
+    let (served, beside) = tokio::join!(serving, beside);
     stop.cancel();
     let worked = tokio::task::spawn_blocking(move || working.join()).await?;
     worked.map_err(|_| anyhow::anyhow!("the workers panicked"))??;
@@ -65,6 +99,7 @@ pub async fn up(environment: &Environment, args: &UpArgs) -> anyhow::Result<Exit
         Some(guard) => guard.await?,
         None => Ok(()),
     };
+    beside?;
     served?;
     guarded?;
     Ok(ExitCode::SUCCESS)

@@ -1,0 +1,171 @@
+//! `demo`: `up`, and shops that sell.
+
+use std::{io::IsTerminal, process::ExitCode, sync::Mutex};
+
+use anyhow::{Context, bail};
+use api::Role;
+use chrono::{Duration, Utc};
+use indicatif::ProgressBar;
+use ingest::Registration;
+use secrecy::ExposeSecret;
+use simulator::{Phase, Progress, Simulation, Target};
+
+use super::{
+    output,
+    serve::{Running, UP_CONNECTIONS, everything},
+};
+use crate::{
+    args::DemoArgs,
+    config::Environment,
+    postgres::PrivatePostgres,
+    session::{Schema, Session},
+};
+
+const SEED: u64 = 1;
+const SHOPS: u16 = 3;
+const DAYS: u16 = 90;
+/// What the simulated shops are at, in the data folder.
+const STATE: &str = "demo.json";
+/// Roles of the first shop, each of which has a token.
+const ROLES: [Role; 3] = [Role::Merchant, Role::Auditor, Role::Compliance];
+
+pub async fn run(environment: &Environment, args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    if environment.is_production() || environment.database_url.is_some() {
+        bail!("the demo fills a database of its own: unset DATABASE_URL and ENVIRONMENT");
+    }
+    let path = environment.data.join(STATE);
+    if args.fresh && !path.exists() && environment.data.join("postgres.users").exists() {
+        bail!("{} is not a demo's: nothing there is thrown away", environment.data.display());
+    }
+    if args.fresh && path.exists() {
+        PrivatePostgres::open(&environment.data)?.empty()?;
+        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    let simulation = match Simulation::load(&path)? {
+        Some(earlier) => {
+            let asked = (args.seed.is_none_or(|seed| seed == earlier.seed()))
+                && args.shops.is_none_or(|shops| usize::from(shops) == earlier.shops().count())
+                && args.days.is_none();
+            if !asked {
+                bail!("there is a demo already in {}: --fresh begins anew", environment.data.display());
+            }
+            output::line("going on where the last demo stopped");
+            earlier
+        }
+        None => Simulation::new(
+            args.seed.unwrap_or(SEED),
+            args.shops.unwrap_or(SHOPS).into(),
+            args.days.unwrap_or(DAYS).into(),
+            Utc::now(),
+        ),
+    };
+    let session = Session::open(environment, UP_CONNECTIONS, Schema::Migrate).await?;
+    let secret = environment.shopify_secrets()?.swap_remove(0);
+    everything(environment, session, args.up.port, async |running: Running| {
+        register(&running, &simulation).await?;
+        introduce(&running, &simulation).await?;
+        let target = Target { url: running.url.clone(), secret: secret.expose_secret().to_owned() };
+        let teller = Teller::new();
+        simulator::run(
+            simulation,
+            &path,
+            &target,
+            args.rate,
+            Utc::now,
+            |progress| teller.tell(progress),
+            &running.stop,
+        )
+        .await?;
+        Ok(())
+    })
+    .await
+}
+
+async fn register(running: &Running, simulation: &Simulation) -> anyhow::Result<()> {
+    for shop in simulation.shops() {
+        let registration = Registration {
+            domain: shop.domain.parse().context("a simulated shop's domain")?,
+            shopify_id: None,
+            timezone: shop.zone.name().parse().context("a simulated shop's zone")?,
+            currency: shop.currency.parse().context("a simulated shop's currency")?,
+        };
+        ingest::register(&running.database, &registration, Utc::now()).await?;
+    }
+    Ok(())
+}
+
+/// The address, tokens, and lines to paste.
+async fn introduce(running: &Running, simulation: &Simulation) -> anyhow::Result<()> {
+    let url = &running.url;
+    let Some(first) = simulation.shops().next() else { return Ok(()) };
+    let domain = first.domain.parse().context("a simulated shop's domain")?;
+    let mut fleet = running.database.begin_fleet().await?;
+    let entry = ingest::find(&mut fleet, &domain).await?.context("the shop was just registered")?;
+    fleet.commit().await?;
+    let mut merchant = String::new();
+    output::line(format!("\ntokens for {} (30 days):", first.domain));
+    for role in ROLES {
+        let token = api::issue(&running.database, Some(entry.shop), role, Some(Duration::days(30))).await?;
+        output::line(format!("  {:<10}  {}", role.as_str(), token.secret.expose_secret()));
+        if role == Role::Merchant {
+            token.secret.expose_secret().clone_into(&mut merchant);
+        }
+    }
+    let operator = api::issue(&running.database, None, Role::Operator, Some(Duration::days(30))).await?;
+    output::line(format!("  {:<10}  {}", Role::Operator.as_str(), operator.secret.expose_secret()));
+    output::line("\nlines to paste:");
+    let today = Utc::now().with_timezone(&first.zone).date_naive();
+    let since = today - Duration::days(29);
+    for what in [
+        "/api/dashboard/stats".to_owned(),
+        format!("/api/dashboard/series?metric=total_sales&granularity=day&from={since}&to={today}"),
+        "/api/orders?limit=5".to_owned(),
+    ] {
+        output::line(format!("  curl -s '{url}{what}' -H 'Authorization: Bearer {merchant}'"));
+    }
+    output::line(format!(
+        "  curl -s '{url}/api/dashboard/stats' -H 'Authorization: Bearer {merchant}' | grep -o '\"lag\":[0-9]*'"
+    ));
+    output::line(format!("\nits documentation: {url}/docs\nCtrl-C ends it; a second start goes on.\n"));
+    Ok(())
+}
+
+/// Tells how far it is: a bar on a terminal, lines elsewhere.
+struct Teller {
+    bar: Option<ProgressBar>,
+    /// What was told last: tenths of the past, or hundreds of webhooks.
+    told: Mutex<Option<u64>>,
+}
+
+impl Teller {
+    fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| output::progress("telling the past, in thousandths"));
+        if let Some(bar) = &bar {
+            bar.set_length(1_000);
+        }
+        Self { bar, told: Mutex::default() }
+    }
+
+    fn tell(&self, progress: Progress) {
+        let sent = progress.sent;
+        match (progress.phase, &self.bar) {
+            (Phase::Past(told), Some(bar)) => bar.set_position(told),
+            (Phase::Live, Some(bar)) => {
+                bar.set_position(1_000);
+                bar.set_message(format!("selling: {sent} webhooks sent"));
+            }
+            (Phase::Past(told), None) => {
+                self.once(told / 100, || format!("the past: {} % told, {sent} webhooks", told / 10));
+            }
+            (Phase::Live, None) => self.once(11 + sent / 1_000, || format!("selling: {sent} webhooks sent")),
+        }
+    }
+
+    fn once(&self, what: u64, say: impl FnOnce() -> String) {
+        let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *told != Some(what) {
+            *told = Some(what);
+            output::line(say());
+        }
+    }
+}
