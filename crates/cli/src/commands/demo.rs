@@ -5,7 +5,7 @@ use std::{io::IsTerminal, process::ExitCode, sync::Mutex};
 use anyhow::{Context, bail};
 use api::Role;
 use chrono::{Duration, Utc};
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use ingest::Registration;
 use secrecy::ExposeSecret;
 use simulator::{Phase, Progress, Simulation, Target};
@@ -133,7 +133,7 @@ async fn introduce(running: &Running, simulation: &Simulation) -> anyhow::Result
 /// Tells how far it is: a bar on a terminal, lines elsewhere.
 struct Teller {
     bar: Option<ProgressBar>,
-    /// What was told last: tenths of the past, or hundreds of webhooks.
+    /// What was told last: tenths of the past, then thousands of webhooks.
     told: Mutex<Option<u64>>,
 }
 
@@ -151,21 +151,24 @@ impl Teller {
         match (progress.phase, &self.bar) {
             (Phase::Past(told), Some(bar)) => bar.set_position(told),
             (Phase::Live, Some(bar)) => {
-                bar.set_position(1_000);
+                // From here on there is no end that a bar could show.
+                self.once(11, || bar.set_style(ProgressStyle::default_spinner()));
                 bar.set_message(format!("selling: {sent} webhooks sent"));
             }
             (Phase::Past(told), None) => {
-                self.once(told / 100, || format!("the past: {} % told, {sent} webhooks", told / 10));
+                self.once(told / 100, || output::line(format!("the past: {} % told, {sent} webhooks", told / 10)));
             }
-            (Phase::Live, None) => self.once(11 + sent / 1_000, || format!("selling: {sent} webhooks sent")),
+            (Phase::Live, None) => {
+                self.once(11 + sent / 1_000, || output::line(format!("selling: {sent} webhooks sent")))
+            }
         }
     }
 
-    fn once(&self, what: u64, say: impl FnOnce() -> String) {
+    fn once(&self, what: u64, say: impl FnOnce()) {
         let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if *told != Some(what) {
             *told = Some(what);
-            output::line(say());
+            say();
         }
     }
 }
