@@ -130,19 +130,7 @@ fn all_that_is_told_is_understood_and_of_every_kind() {
     for delivery in &told {
         *by_topic.entry(&delivery.topic).or_default() += 1;
         ids.insert(delivery.webhook_id);
-        let domain = delivery.domain.parse().unwrap();
-        let context = Context {
-            topic: &delivery.topic,
-            triggered_at: Some(delivery.triggered_at),
-            received_at: now(),
-            domain: &domain,
-            shopify_id: None,
-            currency: simulator_currency(&delivery.domain).parse().unwrap(),
-        };
-        match translate(&context, delivery.body.as_bytes()) {
-            Ok(Translation::Commands(commands)) => assert!(!commands.is_empty(), "{}", delivery.body),
-            other => panic!("{}: {:?}\n{}", delivery.topic, other.err(), delivery.body),
-        }
+        assert!(!commands_of(delivery).is_empty(), "{}", delivery.body);
     }
     for topic in TOPICS {
         assert!(by_topic.get(topic).is_some_and(|count| *count >= 20), "{topic}: {by_topic:?}");
@@ -153,8 +141,21 @@ fn all_that_is_told_is_understood_and_of_every_kind() {
     assert!((3_000..12_000).contains(&by_topic["orders/create"]), "{by_topic:?}");
 }
 
-fn simulator_currency(domain: &str) -> &'static str {
-    (0..).map(simulator::shop_profile).find(|shop| shop.domain == domain).unwrap().currency
+/// What a delivery is translated to; none may be left out, and none unread.
+fn commands_of(delivery: &Delivery) -> Vec<Command> {
+    let shop = (0..).map(simulator::shop_profile).find(|shop| shop.domain == delivery.domain).unwrap();
+    let context = Context {
+        topic: &delivery.topic,
+        triggered_at: Some(delivery.triggered_at),
+        received_at: now(),
+        domain: &delivery.domain.parse().unwrap(),
+        shopify_id: None,
+        currency: shop.currency.parse().unwrap(),
+    };
+    match translate(&context, delivery.body.as_bytes()) {
+        Ok(Translation::Commands(commands)) => commands,
+        other => panic!("{}: {:?}\n{}", delivery.topic, other.err(), delivery.body),
+    }
 }
 
 /// What the ledger makes of all that was told of an order is what its last body comes to, less what was given back as a
@@ -163,19 +164,7 @@ fn simulator_currency(domain: &str) -> &'static str {
 fn what_is_told_adds_up() {
     let mut orders: BTreeMap<OrderId, (Order, Option<Value>)> = BTreeMap::new();
     for delivery in past(13, 6, 25) {
-        let domain = delivery.domain.parse().unwrap();
-        let context = Context {
-            topic: &delivery.topic,
-            triggered_at: Some(delivery.triggered_at),
-            received_at: now(),
-            domain: &domain,
-            shopify_id: None,
-            currency: simulator_currency(&delivery.domain).parse().unwrap(),
-        };
-        let Ok(Translation::Commands(commands)) = translate(&context, delivery.body.as_bytes()) else {
-            panic!("{delivery:?}")
-        };
-        for command in commands {
+        for command in commands_of(&delivery) {
             let Command::Order(id, command) = command else { continue };
             let (order, last) = orders.entry(id).or_default();
             order.handle(command, &(), &EventSink::default()).now_or_never().unwrap().unwrap();

@@ -7,7 +7,7 @@ use serde_json::{Number, Value, json};
 use crate::{
     market::ShopProfile,
     money::{Currency, Exchange},
-    order::{Line, Order, Refund, Totals, tax_on},
+    order::{Line, Order, Refund, Totals},
 };
 
 /// A moment, by the shop's clock and to the second.
@@ -304,9 +304,4 @@ fn parcel_line(order: &Order, place: usize, of: &Line) -> Value {
         line.as_object_mut().and_then(|line| line.remove(key));
     }
     line
-}
-
-/// What an order's shipping costs, and the tax on it.
-pub fn shipping(shop: &ShopProfile, price: i64) -> (i64, i64) {
-    (price, tax_on(price, shop))
 }

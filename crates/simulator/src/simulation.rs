@@ -13,7 +13,7 @@ use crate::{
     catalogue::{Item, SHELF, weights},
     market::{ShopProfile, shop_profile},
     money::currency,
-    order::{Line, Order, RestockType},
+    order::{Line, Order, RestockType, tax_on},
 };
 
 /// Orders that all shops together take on a usual day of their past.
@@ -231,7 +231,7 @@ impl Simulation {
         let goods: i64 = lines.iter().map(|line| line.price * line.quantity - line.discount).sum();
         let is_shipped = lines.iter().any(|line| !line.item.is_gift_card());
         let price = if goods > money.price(10_000) { 0 } else { money.price(600) };
-        let (shipping, shipping_tax) = if is_shipped { body::shipping(shop, price) } else { (0, 0) };
+        let shipping = is_shipped.then_some(price);
         let is_new_buyer = number == 1 || rng.random_ratio(6, 10);
         let order = Order {
             shop: shop.number,
@@ -244,8 +244,8 @@ impl Simulation {
             is_abroad: rng.random_ratio(8, 100),
             buyer: if is_new_buyer { number } else { rng.random_range(1..number) },
             lines,
-            shipping: is_shipped.then_some(shipping),
-            shipping_tax,
+            shipping,
+            shipping_tax: shipping.map_or(0, |price| tax_on(price, shop)),
             tip: if rng.random_ratio(4, 100) { money.price(300) } else { 0 },
             code: code.filter(|_| is_shipped),
             refunds: Vec::new(),

@@ -5,21 +5,17 @@ use std::{io::IsTerminal, process::ExitCode, sync::Mutex};
 use anyhow::{Context, bail};
 use api::Role;
 use chrono::{Duration, Utc};
+use domain::ShopId;
 use indicatif::{ProgressBar, ProgressStyle};
 use ingest::Registration;
 use secrecy::ExposeSecret;
-use simulator::{Phase, Progress, Simulation, Target};
+use simulator::{Phase, Progress, ShopProfile, Simulation, Target};
 
 use super::{
     output,
-    serve::{Running, UP_CONNECTIONS, everything},
+    serve::{Running, everything},
 };
-use crate::{
-    args::DemoArgs,
-    config::Environment,
-    postgres::PrivatePostgres,
-    session::{Schema, Session},
-};
+use crate::{args::DemoArgs, config::Environment, postgres::PrivatePostgres};
 
 const SEED: u64 = 1;
 const SHOPS: u16 = 3;
@@ -59,11 +55,16 @@ pub async fn run(environment: &Environment, args: &DemoArgs) -> anyhow::Result<E
             Utc::now(),
         ),
     };
-    let session = Session::open(environment, UP_CONNECTIONS, Schema::Migrate).await?;
     let secret = environment.shopify_secrets()?.swap_remove(0);
-    everything(environment, session, args.up.port, async |running: Running| {
-        register(&running, &simulation).await?;
-        introduce(&running, &simulation).await?;
+    everything(environment, args.up.port, async |running: Running| {
+        let mut first = None;
+        for profile in simulation.shops() {
+            let shop = register(&running, &profile).await?;
+            first.get_or_insert((profile, shop));
+        }
+        if let Some((profile, shop)) = first {
+            introduce(&running, &profile, shop).await?;
+        }
         let target = Target { url: running.url.clone(), secret: secret.expose_secret().to_owned() };
         let teller = Teller::new();
         simulator::run(
@@ -81,31 +82,23 @@ pub async fn run(environment: &Environment, args: &DemoArgs) -> anyhow::Result<E
     .await
 }
 
-async fn register(running: &Running, simulation: &Simulation) -> anyhow::Result<()> {
-    for shop in simulation.shops() {
-        let registration = Registration {
-            domain: shop.domain.parse().context("a simulated shop's domain")?,
-            shopify_id: None,
-            timezone: shop.zone.name().parse().context("a simulated shop's zone")?,
-            currency: shop.currency.parse().context("a simulated shop's currency")?,
-        };
-        ingest::register(&running.database, &registration, Utc::now()).await?;
-    }
-    Ok(())
+async fn register(running: &Running, profile: &ShopProfile) -> anyhow::Result<ShopId> {
+    let registration = Registration {
+        domain: profile.domain.parse().context("a simulated shop's domain")?,
+        shopify_id: None,
+        timezone: profile.zone.name().parse().context("a simulated shop's zone")?,
+        currency: profile.currency.parse().context("a simulated shop's currency")?,
+    };
+    Ok(ingest::register(&running.database, &registration, Utc::now()).await?)
 }
 
-/// The address, tokens, and lines to paste.
-async fn introduce(running: &Running, simulation: &Simulation) -> anyhow::Result<()> {
+/// The address, tokens, and lines to paste, for one shop.
+async fn introduce(running: &Running, profile: &ShopProfile, shop: ShopId) -> anyhow::Result<()> {
     let url = &running.url;
-    let Some(first) = simulation.shops().next() else { return Ok(()) };
-    let domain = first.domain.parse().context("a simulated shop's domain")?;
-    let mut fleet = running.database.begin_fleet().await?;
-    let entry = ingest::find(&mut fleet, &domain).await?.context("the shop was just registered")?;
-    fleet.commit().await?;
     let mut merchant = String::new();
-    output::line(format!("\ntokens for {} (30 days):", first.domain));
+    output::line(format!("\ntokens for {} (30 days):", profile.domain));
     for role in ROLES {
-        let token = api::issue(&running.database, Some(entry.shop), role, Some(Duration::days(30))).await?;
+        let token = api::issue(&running.database, Some(shop), role, Some(Duration::days(30))).await?;
         output::line(format!("  {:<10}  {}", role.as_str(), token.secret.expose_secret()));
         if role == Role::Merchant {
             token.secret.expose_secret().clone_into(&mut merchant);
@@ -114,7 +107,7 @@ async fn introduce(running: &Running, simulation: &Simulation) -> anyhow::Result
     let operator = api::issue(&running.database, None, Role::Operator, Some(Duration::days(30))).await?;
     output::line(format!("  {:<10}  {}", Role::Operator.as_str(), operator.secret.expose_secret()));
     output::line("\nlines to paste:");
-    let today = Utc::now().with_timezone(&first.zone).date_naive();
+    let today = Utc::now().with_timezone(&profile.zone).date_naive();
     let since = today - Duration::days(29);
     for what in [
         "/api/dashboard/stats".to_owned(),

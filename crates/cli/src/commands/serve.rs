@@ -33,7 +33,7 @@ use crate::{
 
 /// Connections: `up` has two pools, of the API and of the workers; `serve` and `work` have one each. With a command beside
 /// them it stays below 25.
-pub const UP_CONNECTIONS: u32 = 10;
+const UP_CONNECTIONS: u32 = 10;
 const SERVE_CONNECTIONS: u32 = 8;
 const WORK_CONNECTIONS: u32 = 6;
 const DEFAULT_PORT: u16 = 8000;
@@ -42,8 +42,7 @@ const BACKLOG: u32 = 4096;
 
 /// `up`: everything in one process.
 pub async fn up(environment: &Environment, args: &UpArgs) -> anyhow::Result<ExitCode> {
-    let session = Session::open(environment, UP_CONNECTIONS, Schema::Migrate).await?;
-    everything(environment, session, args.port, async |_| Ok(())).await
+    everything(environment, args.port, async |_| Ok(())).await
 }
 
 /// What runs, for whoever uses it from inside.
@@ -59,11 +58,12 @@ pub struct Running {
 /// API and workers, and something beside them, whose fault ends them.
 pub async fn everything(
     environment: &Environment,
-    mut session: Session,
     port: Option<u16>,
     beside: impl AsyncFnOnce(Running) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
+    // First: a signal while the private Postgres starts must leave none behind.
     let stop = stop_on_signal()?;
+    let mut session = Session::open(environment, UP_CONNECTIONS, Schema::Migrate).await?;
     let listener = listen_locally(port)?;
     let wake = Arc::new(Notify::new());
     let metrics = observe::start(environment, &session.database, &stop)?;
