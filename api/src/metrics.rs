@@ -49,7 +49,7 @@ impl FromRef<App> for Page {
 
 /// Prometheus metrics of this process and of the fleet.
 #[utoipa::path(
-    get, path = "/metrics", tag = "service",
+    get, path = "/metrics", operation_id = "metrics", tag = "service",
     responses(
         (status = 200, description = "In Prometheus' text format", body = String, content_type = "text/plain"),
         (status = 401, description = "No token, or another one"),

@@ -78,7 +78,7 @@ pub async fn receive(
     counted(&app, peer, &headers, accept(&app, None, &headers, body).await).await
 }
 
-/// Takes a delivery of a topic: `orders_create` is `orders/create`.
+/// Takes a delivery of a topic: orders_create is orders/create.
 #[utoipa::path(
     post, path = "/webhooks/{topic}", tag = "webhooks",
     params(("topic" = String, Path, description = "Stands in where no header names the topic"), DeliveryHeaders),

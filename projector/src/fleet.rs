@@ -24,24 +24,31 @@ const STEP: i64 = 100;
 /// Shops whose numbers are kept: beyond them, sums are too small, and maxima of those that are kept.
 const MAX_KEPT: usize = 20_000;
 
-/// What waits of one shop.
+/// What waits of one shop; what waits because the shop is paused waits for nobody.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Sample {
-    pending: i64,
-    oldest_pending_s: f64,
-    dead: i64,
+pub struct Backlog {
+    /// Deliveries that are not in the log yet.
+    pub pending: i64,
+    /// Age of the oldest of them.
+    pub oldest_pending_s: f64,
+    /// Dead letters.
+    pub dead: i64,
     /// In the order of [`PROJECTIONS`].
-    models: Vec<ModelSample>,
+    pub models: Vec<ModelBacklog>,
 }
 
+/// How far behind a read model is.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct ModelSample {
-    lag: i64,
-    lag_s: f64,
-    is_parked: bool,
+pub struct ModelBacklog {
+    /// Events that are not in it yet.
+    pub lag: i64,
+    /// Age of the oldest of them.
+    pub lag_s: f64,
+    /// It stands at an event that it cannot digest.
+    pub is_parked: bool,
 }
 
-impl Sample {
+impl Backlog {
     fn is_quiet(&self) -> bool {
         self.pending == 0 && self.dead == 0 && self.models.iter().all(|model| model.lag == 0 && !model.is_parked)
     }
@@ -63,7 +70,7 @@ pub async fn watch_fleet(database: Database, every: Duration, stop: Cancellation
 
 struct Watch {
     database: Database,
-    kept: BTreeMap<ShopId, Sample>,
+    kept: BTreeMap<ShopId, Backlog>,
     /// Where the turn through the directory goes on, and the one through what is kept.
     next: Uuid,
     next_kept: Uuid,
@@ -73,7 +80,7 @@ impl Watch {
     async fn round(&mut self) -> Result<(), StoreError> {
         let now = self.shared_tables().await?;
         for shop in self.shops_to_read().await? {
-            match self.read(shop).await? {
+            match backlog(&self.database, shop).await? {
                 Some(sample) if !sample.is_quiet() => {
                     if self.kept.len() < MAX_KEPT || self.kept.contains_key(&shop) {
                         self.kept.insert(shop, sample);
@@ -155,51 +162,6 @@ impl Watch {
         Ok(shops)
     }
 
-    /// A shop's numbers; what waits because the shop is paused waits for nobody. `None` when it is not there any more.
-    async fn read(&self, shop: ShopId) -> Result<Option<Sample>, StoreError> {
-        let names: Vec<String> = PROJECTIONS.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let mut tx = self.database.begin_reading(shop).await?;
-        let inbox = sqlx::query!(
-            r#"SELECT count(*) AS "pending!",
-                      COALESCE(GREATEST(EXTRACT(epoch FROM clock_timestamp() - min(received_at))::float8, 0), 0)
-                          AS "oldest_s!",
-                      (SELECT count(*) FROM inbox WHERE shop_id = $1 AND status = 'dead') AS "dead!"
-               FROM inbox
-               WHERE shop_id = $1 AND status = 'pending'
-                 AND NOT EXISTS (SELECT FROM directory WHERE shop_id = $1 AND paused_at IS NOT NULL)"#,
-            shop.0,
-        )
-        .fetch_one(&mut *tx)
-        .await?;
-        // The first event that is missing tells how old the lag is.
-        let models = sqlx::query!(
-            r#"SELECT h.position - COALESCE(c.position, 0) AS "lag!", c.parked_at IS NOT NULL AS "is_parked!",
-                      COALESCE(GREATEST(EXTRACT(epoch FROM clock_timestamp() - e.recorded_at)::float8, 0), 0) AS "lag_s!"
-               FROM UNNEST($2::text[]) WITH ORDINALITY AS p (projection, n)
-               JOIN heads h ON h.shop_id = $1
-               LEFT JOIN live_generations l ON l.shop_id = $1 AND l.projection = p.projection
-               LEFT JOIN checkpoints c
-                 ON c.shop_id = $1 AND c.projection = p.projection AND c.generation = l.generation
-               LEFT JOIN events e ON e.shop_id = $1 AND e.position = COALESCE(c.position, 0) + 1
-               ORDER BY p.n"#,
-            shop.0,
-            &names,
-        )
-        .fetch_all(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        let models: Vec<ModelSample> = models
-            .into_iter()
-            .map(|row| ModelSample { lag: row.lag, lag_s: row.lag_s, is_parked: row.is_parked })
-            .collect();
-        Ok((!models.is_empty()).then_some(Sample {
-            pending: inbox.pending,
-            oldest_pending_s: inbox.oldest_s,
-            dead: inbox.dead,
-            models,
-        }))
-    }
-
     fn show(&self) {
         let samples = || self.kept.values();
         GAUGES.pending.set(float(samples().map(|sample| sample.pending).sum()));
@@ -213,6 +175,54 @@ impl Watch {
             gauges.parked.set(float(models().map(|model| i64::from(model.is_parked)).sum()));
         }
     }
+}
+
+/// Reads what waits of a shop; `None` when it is not there any more.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn backlog(database: &Database, shop: ShopId) -> Result<Option<Backlog>, StoreError> {
+    let names: Vec<String> = PROJECTIONS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut tx = database.begin_reading(shop).await?;
+    let inbox = sqlx::query!(
+        r#"SELECT count(*) AS "pending!",
+                  COALESCE(GREATEST(EXTRACT(epoch FROM clock_timestamp() - min(received_at))::float8, 0), 0)
+                      AS "oldest_s!",
+                  (SELECT count(*) FROM inbox WHERE shop_id = $1 AND status = 'dead') AS "dead!"
+           FROM inbox
+           WHERE shop_id = $1 AND status = 'pending'
+             AND NOT EXISTS (SELECT FROM directory WHERE shop_id = $1 AND paused_at IS NOT NULL)"#,
+        shop.0,
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    // The first event that is missing tells how old the lag is.
+    let models = sqlx::query!(
+        r#"SELECT h.position - COALESCE(c.position, 0) AS "lag!", c.parked_at IS NOT NULL AS "is_parked!",
+                  COALESCE(GREATEST(EXTRACT(epoch FROM clock_timestamp() - e.recorded_at)::float8, 0), 0) AS "lag_s!"
+           FROM UNNEST($2::text[]) WITH ORDINALITY AS p (projection, n)
+           JOIN heads h ON h.shop_id = $1
+           LEFT JOIN live_generations l ON l.shop_id = $1 AND l.projection = p.projection
+           LEFT JOIN checkpoints c
+             ON c.shop_id = $1 AND c.projection = p.projection AND c.generation = l.generation
+           LEFT JOIN events e ON e.shop_id = $1 AND e.position = COALESCE(c.position, 0) + 1
+           ORDER BY p.n"#,
+        shop.0,
+        &names,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    let models: Vec<ModelBacklog> = models
+        .into_iter()
+        .map(|row| ModelBacklog { lag: row.lag, lag_s: row.lag_s, is_parked: row.is_parked })
+        .collect();
+    Ok((!models.is_empty()).then_some(Backlog {
+        pending: inbox.pending,
+        oldest_pending_s: inbox.oldest_s,
+        dead: inbox.dead,
+        models,
+    }))
 }
 
 struct Gauges {

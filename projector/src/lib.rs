@@ -17,7 +17,7 @@ mod worker;
 use event_store::{Database, PROJECT, StoreError};
 use ingest::INGEST;
 
-pub use fleet::watch_fleet;
+pub use fleet::{Backlog, ModelBacklog, backlog, watch_fleet};
 pub use metrics::register_metrics;
 pub use rebuild::{Comparison, RebuildOptions, Rebuilt, rebuild};
 pub use worker::{Worker, WorkerOptions, work_on};

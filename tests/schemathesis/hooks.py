@@ -15,7 +15,7 @@ SECRET = os.environ["FUZZ_SECRET"].encode()
 DOMAIN = os.environ["FUZZ_DOMAIN"]
 CURSOR = os.environ["FUZZ_CURSOR"]
 RECORD = os.environ["FUZZ_RECORD"]
-FILE = "swagger-ui.css"
+FILES = {"/docs/{file}": "swagger-ui.css", "/home/{file}": "home.css"}
 TOPICS = ["orders/create", "orders/updated", "refunds/create", "orders/edited", "shop/update", "customers/redact"]
 
 
@@ -66,7 +66,7 @@ def map_case(context, case):
     near = sorted(f"{year}-{11 if query[name][8:] < '16' else 12}{query[name][7:]}" for name in days)
     query.update(zip(days, near))
     if "cursor" in query:
-        query["cursor"] = CURSOR
+        query["cursor"] = DOMAIN if case.operation.path == "/api/shops" else CURSOR
     if "X-Shopify-Topic" in (case.headers or {}):
         # Else nearly none would be of a shop that is there, and of a topic that is read.
         case.headers["X-Shopify-Topic"] = TOPICS[len(case.headers["X-Shopify-Topic"]) % len(TOPICS)]
@@ -77,5 +77,5 @@ def map_case(context, case):
     if "domain" in path and len(path["domain"]) % 2:
         path["domain"] = DOMAIN
     if "file" in path and len(path["file"]) % 2:
-        path["file"] = FILE
+        path["file"] = FILES[case.operation.path]
     return case

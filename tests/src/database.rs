@@ -98,6 +98,11 @@ impl TestDatabase {
         database
     }
 
+    /// An empty one of the ordinary login on a server of the test's own.
+    pub async fn empty_at(cluster: &Cluster) -> Self {
+        Self::empty_on(cluster, Login::Ordinary).await
+    }
+
     /// An empty database.
     pub async fn empty(login: Login) -> Self {
         Self::empty_on(Cluster::shared(), login).await

@@ -15,6 +15,7 @@ pub mod proxy;
 pub mod random;
 pub mod raw_http;
 mod redis;
+pub mod scripts;
 mod shop;
 pub mod storm;
 pub mod surface;

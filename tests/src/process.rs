@@ -210,6 +210,7 @@ pub fn bare_command(data: &Path) -> Command {
         "ALLOWED_ORIGINS",
         "REDIS_URL",
         "TRUSTED_PROXIES",
+        "DATABASE_POOL_SIZE",
     ] {
         command.env_remove(variable);
     }

@@ -136,7 +136,8 @@ impl Limits {
     }
 
     /// Whether Redis is to be asked and is away.
-    pub(crate) fn is_degraded(&self) -> bool {
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
         self.shared.as_ref().is_some_and(|shared| !shared.is_connected())
     }
 

@@ -24,26 +24,17 @@ const POLICY: [(HeaderName, &str); 3] = [
 ];
 
 /// With paths that hold for `/docs` and `/docs/`. What it names is served, and nothing else.
-const PAGE: &str = r#"<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>EcomDash API</title>
-<link rel="stylesheet" href="/docs/swagger-ui.css">
-<link rel="icon" type="image/png" href="/docs/favicon-32x32.png">
-</head>
-<body>
-<div id="swagger-ui"></div>
-<script src="/docs/swagger-ui-bundle.js"></script>
-<script src="/docs/swagger-ui-standalone-preset.js"></script>
-<script src="/docs/swagger-initializer.js"></script>
-</body>
-</html>
-"#;
+const PAGE: &str = include_str!("docs/index.html");
+
+/// Ours, beside those of Swagger UI: name, type, content.
+const FILES: [(&str, &str, &str); 2] = [
+    ("docs.css", "text/css; charset=utf-8", include_str!("docs/docs.css")),
+    ("docs.js", "text/javascript; charset=utf-8", include_str!("docs/docs.js")),
+];
 
 /// This document.
 #[utoipa::path(
-    get, path = "/openapi.json", tag = "service",
+    get, path = "/openapi.json", operation_id = "document", tag = "service",
     responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)),
 )]
 pub async fn document() -> impl IntoResponse {
@@ -52,7 +43,7 @@ pub async fn document() -> impl IntoResponse {
 
 /// This document as a page.
 #[utoipa::path(
-    get, path = "/docs", tag = "service",
+    get, path = "/docs", operation_id = "docs", tag = "service",
     responses((status = 200, description = "HTML", body = String, content_type = "text/html")),
 )]
 pub async fn page() -> impl IntoResponse {
@@ -61,7 +52,7 @@ pub async fn page() -> impl IntoResponse {
 
 /// The same page.
 #[utoipa::path(
-    get, path = "/docs/", tag = "service",
+    get, path = "/docs/", operation_id = "docs_in_folder", tag = "service",
     responses((status = 200, description = "HTML", body = String, content_type = "text/html")),
 )]
 pub async fn page_in_folder() -> impl IntoResponse {
@@ -70,7 +61,7 @@ pub async fn page_in_folder() -> impl IntoResponse {
 
 /// A file of the page.
 #[utoipa::path(
-    get, path = "/docs/{file}", tag = "service",
+    get, path = "/docs/{file}", operation_id = "docs_file", tag = "service",
     params(("file" = String, Path, description = "Its name", example = "swagger-ui.css")),
     responses(
         (status = 200, description = "The file", content(
@@ -82,14 +73,19 @@ pub async fn page_in_folder() -> impl IntoResponse {
 )]
 pub async fn file(path: Result<Path<String>, PathRejection>) -> Result<impl IntoResponse, ApiError> {
     let Path(name) = path?;
-    // No validator: it would be a page elsewhere that is told the document's address.
-    let config = Config::new(["/openapi.json"]).validator_url("none").use_base_layout();
     if !PAGE.contains(&format!("\"/docs/{name}\"")) {
         return Err(ApiError::NotFound("no such file"));
     }
-    let found = utoipa_swagger_ui::serve(&name, Arc::new(config));
-    let found = found.map_err(|error| ApiError::Internal(error.to_string().into()))?;
-    let found = found.ok_or(ApiError::NotFound("no such file"))?;
+    let ours = FILES.into_iter().find(|(file, ..)| *file == name);
+    let (content_type, content) = match ours {
+        Some((_, content_type, content)) => (content_type.to_owned(), content.as_bytes().to_vec()),
+        None => {
+            let found = utoipa_swagger_ui::serve(&name, Arc::new(Config::new(["/openapi.json"])));
+            let found = found.map_err(|error| ApiError::Internal(error.to_string().into()))?;
+            let found = found.ok_or(ApiError::NotFound("no such file"))?;
+            (found.content_type, found.bytes.into_owned())
+        }
+    };
     let kept = (header::CACHE_CONTROL, "public, max-age=3600");
-    Ok((POLICY, [kept], [(header::CONTENT_TYPE, found.content_type)], found.bytes.into_owned()))
+    Ok((POLICY, [kept], [(header::CONTENT_TYPE, content_type)], content))
 }

@@ -2,6 +2,7 @@
 
 pub mod docs;
 pub mod health;
+pub mod home;
 pub mod orders;
 pub mod series;
 pub mod shops;

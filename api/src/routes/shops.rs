@@ -1,16 +1,21 @@
-//! `GET /api/shops/{domain}`: what is known of a shop and how far its figures are. Operators may name any shop, everyone
-//! else their own.
+//! `GET /api/shops?limit&cursor` and `GET /api/shops/{domain}`: which shops there are and how far their figures are. Operators
+//! may ask for any shop, everyone else for their own.
 
 use axum::{
     Json,
-    extract::{Path, State, rejection::PathRejection},
+    extract::{
+        Path, Query, State,
+        rejection::{PathRejection, QueryRejection},
+    },
 };
+use chrono::{DateTime, Utc};
 use domain::{Currency, shop::Shop};
-use ingest::InboxCounts;
+use event_store::EventHeading;
+use ingest::{DirectoryEntry, InboxCounts};
 use read_models::{Parked, parked};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shopify::ShopDomain;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     ApiError, App,
@@ -18,9 +23,15 @@ use crate::{
     figures::{AsOf, Figures},
 };
 
-/// The answer: no figure, nothing personal.
+const DEFAULT_LIMIT: i64 = 25;
+const MAX_LIMIT: i64 = 100;
+/// How many of a shop's last events are shown.
+const LAST_EVENTS: i64 = 10;
+
+/// A shop and how far its figures are: no figure, nothing personal.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ShopInfo {
+#[schema(as = Shop)]
+struct ShopState {
     /// Its permanent one.
     domain: String,
     /// Ours.
@@ -35,14 +46,59 @@ pub struct ShopInfo {
     currency: Currency,
     installed: bool,
     paused: bool,
-    /// Deliveries by what became of them.
-    #[schema(value_type = Deliveries)]
-    inbox: InboxCounts,
+    /// Deliveries that could not be read.
+    #[schema(minimum = 0)]
+    dead_letters: i64,
     /// Read models that stand still.
     #[schema(value_type = Vec<ParkedReadModel>)]
     parked: Vec<Parked>,
+    /// Of its log, newest first.
+    #[schema(max_items = 10)]
+    last_events: Vec<Event>,
     #[serde(flatten)]
     as_of: AsOf,
+}
+
+/// What an event is, without what it says.
+#[derive(Debug, Serialize, ToSchema)]
+struct Event {
+    /// 1, 2, 3 … in the shop's log.
+    #[schema(minimum = 1)]
+    position: i64,
+    recorded_at: DateTime<Utc>,
+    /// `order`, `customer` …
+    aggregate_type: String,
+    /// `OrderPlaced` …
+    event_type: String,
+}
+
+impl From<EventHeading> for Event {
+    fn from(heading: EventHeading) -> Self {
+        let EventHeading { position, recorded_at, aggregate_type, event_type } = heading;
+        Self { position, recorded_at, aggregate_type, event_type }
+    }
+}
+
+/// A page of shops.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Shops {
+    /// The token's.
+    #[schema(pattern = "^(merchant|auditor|compliance|operator)$")]
+    role: &'static str,
+    items: Vec<ShopState>,
+    /// Of the next page; `null` on the last one.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// A shop, and what became of its deliveries.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ShopInfo {
+    #[serde(flatten)]
+    state: ShopState,
+    /// Deliveries by what became of them.
+    #[schema(value_type = Deliveries)]
+    inbox: InboxCounts,
 }
 
 /// How many deliveries there are of each kind.
@@ -77,6 +133,65 @@ struct ParkedReadModel {
     build: String,
 }
 
+/// Which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// At most so many; 25 where it is left out.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<i64>,
+    /// `next_cursor` of the page before; the first page where it is left out.
+    cursor: Option<String>,
+}
+
+/// The shops by domain, and how far their figures are: every shop for operators, everyone else's own.
+#[utoipa::path(
+    get, path = "/api/shops", tag = "shops",
+    params(PageQuery),
+    responses(
+        (status = 200, description = "A page", body = Shops),
+        (status = 400, description = "No such limit or cursor"),
+    ),
+    security(
+        ("bearer" = ["merchant"]), ("bearer" = ["auditor"]), ("bearer" = ["compliance"]), ("bearer" = ["operator"]),
+    ),
+)]
+pub async fn shops(
+    caller: Caller,
+    State(app): State<App>,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Json<Shops>, ApiError> {
+    let Query(query) = query?;
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(ApiError::BadRequest(format!("`limit` is not between 1 and {MAX_LIMIT}").into()));
+    }
+    let after = query.cursor.as_deref().map(str::parse::<ShopDomain>).transpose();
+    let after = after.map_err(|_| ApiError::BadRequest("`cursor` is not one that a page answered".into()))?;
+    let mut fleet = app.database.begin_fleet().await?;
+    let mut entries = match caller.shop {
+        // One's own is the only page.
+        Some(shop) => ingest::find_by_id(&mut fleet, shop).await?.into_iter().collect(),
+        None => ingest::page_of_shops(&mut fleet, after.as_ref(), limit + 1).await?,
+    };
+    fleet.commit().await?;
+    let has_more = i64::try_from(entries.len()).is_ok_and(|count| count > limit);
+    if has_more {
+        entries.pop();
+    }
+    let next_cursor = entries.last().filter(|_| has_more).map(|entry| entry.domain.to_string());
+    let mut items = Vec::with_capacity(entries.len());
+    for entry in entries {
+        match state_of(&app, entry).await {
+            Ok((state, _)) => items.push(state),
+            // Gone since the page was read.
+            Err(ApiError::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Json(Shops { role: caller.role.as_str(), items, next_cursor }))
+}
+
 /// What is known of a shop and how far its figures are. Operators may name any shop, everyone else their own.
 #[utoipa::path(
     get, path = "/api/shops/{domain}", tag = "shops",
@@ -104,10 +219,15 @@ pub async fn shop(
     // Another's shop and an unknown one look the same.
     let entry =
         entry.filter(|entry| caller.role == Role::Operator || caller.shop == Some(entry.shop)).ok_or(UNKNOWN)?;
+    let (state, mut figures) = state_of(&app, entry).await?;
+    Ok(Json(ShopInfo { state, inbox: ingest::counts(&mut figures.tx).await? }))
+}
 
-    let mut figures = Figures::open(&app, CurrentShop { id: entry.shop }, "sales").await?;
+/// With the read that it was made in.
+async fn state_of(app: &App, entry: DirectoryEntry) -> Result<(ShopState, Figures), ApiError> {
+    let mut figures = Figures::open(app, CurrentShop { id: entry.shop }, "sales").await?;
     let shop: Shop = figures.tx.load(Shop::ID).await?;
-    Ok(Json(ShopInfo {
+    let state = ShopState {
         domain: entry.domain.to_string(),
         shop_id: entry.shop.to_string(),
         shopify_id: entry.shopify_id.map(|id| id.to_string()),
@@ -115,8 +235,10 @@ pub async fn shop(
         currency: figures.currency,
         installed: shop.is_installed(),
         paused: entry.is_paused,
-        inbox: ingest::counts(&mut figures.tx).await?,
+        dead_letters: ingest::dead_letters(&mut figures.tx).await?,
         parked: parked(&mut figures.tx, entry.shop).await?,
-        as_of: figures.as_of,
-    }))
+        last_events: figures.tx.last_events(LAST_EVENTS).await?.into_iter().map(Event::from).collect(),
+        as_of: figures.as_of.clone(),
+    };
+    Ok((state, figures))
 }

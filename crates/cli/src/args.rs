@@ -50,6 +50,8 @@ pub enum Command {
     Rebuild(RebuildArgs),
     /// Checks that a shop's log is what was written
     Verify(VerifyArgs),
+    /// Looks for trouble, from the settings to the figures, and says what to do about it
+    Doctor(DoctorArgs),
 }
 
 /// `up`
@@ -226,6 +228,17 @@ pub struct VerifyArgs {
     pub shop: Option<ShopDomain>,
 }
 
+/// `doctor`
+#[derive(Debug, ClapArgs)]
+pub struct DoctorArgs {
+    /// Where the API is, to be asked as well, like https://api.example.com
+    #[arg(long)]
+    pub url: Option<String>,
+    /// Also reads every log from end to end and compares every figure: for a database that was restored
+    #[arg(long)]
+    pub after_restore: bool,
+}
+
 fn parse_ttl(text: &str) -> Result<Duration, String> {
     let fault = || format!("`{text}` is not a time like 90s, 15m, 2h or 30d");
     let unit = text.chars().last().ok_or_else(fault)?;
@@ -267,8 +280,15 @@ mod tests {
         variables.sort_unstable();
         variables.dedup();
         assert!(variables.len() >= 15, "{variables:?}");
+        // The launcher of the private Postgres reads it itself.
+        variables.push("ECOMDASH_PG_BIN".to_owned());
         // The platform sets it.
         variables.retain(|variable| variable != "RENDER_GIT_COMMIT");
+        let named =
+            example.lines().filter_map(|line| line.trim_start_matches("# ").split_once('=')).map(|(name, _)| name);
+        for name in named.filter(|name| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')) {
+            assert!(variables.iter().any(|variable| variable == name), "{name} of .env.example is no setting");
+        }
         for variable in variables {
             let stands = example.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{variable}=")));
             assert!(stands, "{variable} is not in .env.example");

@@ -28,6 +28,9 @@ pub struct Environment {
     /// postgres://… past a connection pooler, for migrations
     #[arg(long, env = "DATABASE_DIRECT_URL", hide = true, hide_env_values = true)]
     pub database_direct_url: Option<SecretString>,
+    /// Connections of this process at most, of `up` in each of its two pools [default: of serve 5, of work 4, of up 10 and 6]
+    #[arg(long, env = "DATABASE_POOL_SIZE", value_parser = clap::value_parser!(u32).range(2..=200), hide = true)]
+    pub database_pool_size: Option<u32>,
     /// The app's secret, then the one before it
     #[arg(long, env = "SHOPIFY_API_SECRET", hide = true, hide_env_values = true)]
     pub shopify_api_secret: Option<SecretString>,
@@ -79,6 +82,11 @@ impl Environment {
     /// Whether keys must be given and logs are JSON.
     pub fn is_production(&self) -> bool {
         self.environment == "production"
+    }
+
+    /// How many connections a pool has, of which there are so many where nothing else is said.
+    pub fn pool_size(&self, usual: u32) -> u32 {
+        self.database_pool_size.unwrap_or(usual)
     }
 
     /// The master keys: given, or made once for development.

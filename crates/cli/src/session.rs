@@ -31,21 +31,30 @@ pub enum Schema {
     Ignore,
 }
 
+/// Where the database is.
+pub struct Place {
+    private: Option<PrivatePostgres>,
+    /// It holds the password.
+    pub url: String,
+}
+
+impl Place {
+    /// The database that the environment names, or a private one, which is started.
+    pub fn of(environment: &Environment) -> anyhow::Result<Self> {
+        Ok(match &environment.database_url {
+            Some(url) => Self { private: None, url: url.expose_secret().to_owned() },
+            None => {
+                let private = PrivatePostgres::open(&environment.data)?;
+                Self { url: private.url().to_owned(), private: Some(private) }
+            }
+        })
+    }
+}
+
 impl Session {
     /// Opens the database that the environment names, or starts a private one, whose schema is always brought up to date.
     pub async fn open(environment: &Environment, connections: u32, schema: Schema) -> anyhow::Result<Self> {
-        let ring = environment.master_ring()?;
-        let private = match &environment.database_url {
-            Some(_) => None,
-            None => Some(PrivatePostgres::open(&environment.data)?),
-        };
-        let url = match (&private, &environment.database_url) {
-            (Some(private), _) => private.url().to_owned(),
-            (None, Some(url)) => url.expose_secret().to_owned(),
-            (None, None) => unreachable!("one of the two is there"),
-        };
-        let database = PoolOptions { url: url.clone(), connections, ring }.open()?;
-        let session = Self { database, private, url };
+        let session = Self::at(Place::of(environment)?, environment, connections)?;
         match schema {
             _ if session.private.is_some() => session.migrate(environment).await?,
             Schema::Migrate => session.migrate(environment).await?,
@@ -59,6 +68,13 @@ impl Session {
         }
         session.check_ring().await?;
         Ok(session)
+    }
+
+    /// The database of a place, as it is.
+    pub fn at(place: Place, environment: &Environment, connections: u32) -> anyhow::Result<Self> {
+        let Place { private, url } = place;
+        let database = PoolOptions { url: url.clone(), connections, ring: environment.master_ring()? }.open()?;
+        Ok(Self { database, private, url })
     }
 
     /// Another pool of connections to the same database.

@@ -7,6 +7,8 @@ use sqlx::{
     migrate::{MigrateError as SqlxMigrateError, Migrator},
 };
 
+use crate::inspect::{force_row_security, may_become_app_role};
+
 /// The migrations that this build knows.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
@@ -29,7 +31,7 @@ pub enum MigrateError {
     /// Another process has been migrating for too long.
     #[error("another process has been migrating for more than two minutes")]
     Locked,
-    /// A migration failed, or a newer build has been here.
+    /// A migration failed, or was changed since it was applied.
     #[error("the schema could not be brought up to date")]
     Migration(#[from] SqlxMigrateError),
     /// The database did not answer.
@@ -37,7 +39,8 @@ pub enum MigrateError {
     Database(#[from] sqlx::Error),
 }
 
-/// Brings the schema up to date. Any number of processes may try at once: one does it, all see it done.
+/// Brings the schema up to date, and row-level security with it where a dump has lifted it. Any number of processes may try
+/// at once: one does it, all see it done.
 ///
 /// # Errors
 /// [`MigrateError`].
@@ -57,7 +60,10 @@ pub async fn migrate(url: &str) -> Result<(), MigrateError> {
         ensure_role(&mut connection).await?;
         let mut migrator = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
         migrator.set_locking(false);
-        Ok(migrator.run(&mut connection).await?)
+        // What a newer build has added is for it to know: an older one that is put back works on it.
+        migrator.set_ignore_missing(true);
+        migrator.run(&mut connection).await?;
+        Ok(force_row_security(&mut connection).await?)
     }
     .await;
     connection.close().await?;
@@ -109,15 +115,7 @@ async fn try_ensure_role(connection: &mut PgConnection) -> Result<(), sqlx::Erro
     if !exists {
         sqlx::query("CREATE ROLE ecomdash_app NOLOGIN").execute(&mut *connection).await?;
     }
-    // Since PostgreSQL 16, whoever makes a role is a member of it without the right to become it.
-    let version = sqlx::query_scalar::<_, i32>("SELECT current_setting('server_version_num')::int")
-        .fetch_one(&mut *connection)
-        .await?;
-    let may_become = sqlx::query_scalar::<_, bool>("SELECT pg_has_role(current_user, 'ecomdash_app', $1)")
-        .bind(if version >= 160_000 { "SET" } else { "MEMBER" })
-        .fetch_one(&mut *connection)
-        .await?;
-    if !may_become {
+    if !may_become_app_role(connection).await? {
         sqlx::query("GRANT ecomdash_app TO CURRENT_USER").execute(&mut *connection).await?;
     }
     Ok(())

@@ -80,7 +80,40 @@ pub fn decode<E: Decode>(event_type: &str, event_version: &str, payload: &str, p
     })
 }
 
+/// What an event is, without what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventHeading {
+    /// 1, 2, 3 … in the shop's log.
+    pub position: i64,
+    /// When it was written.
+    pub recorded_at: DateTime<Utc>,
+    /// `order`, `shop` …
+    pub aggregate_type: String,
+    /// `OrderPlaced` …
+    pub event_type: String,
+}
+
 impl ShopTx {
+    /// The last events, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn last_events(&mut self, limit: i64) -> Result<Vec<EventHeading>, StoreError> {
+        let shop = self.shop();
+        Ok(sqlx::query_as!(
+            EventHeading,
+            "SELECT position, recorded_at, aggregate_type, event_type
+             FROM events
+             WHERE shop_id = $1
+             ORDER BY position DESC
+             LIMIT $2",
+            shop.0,
+            limit,
+        )
+        .fetch_all(&mut **self)
+        .await?)
+    }
+
     /// At most `limit` events after a position, in order.
     ///
     /// # Errors

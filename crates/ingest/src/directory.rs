@@ -78,6 +78,26 @@ pub async fn list_shops(connection: &mut PgConnection) -> Result<Vec<DirectoryEn
     Ok(rows.into_iter().map(DirectoryEntry::from).collect())
 }
 
+/// At most `limit` shops by domain, those after one.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn page_of_shops(
+    connection: &mut PgConnection,
+    after: Option<&ShopDomain>,
+    limit: i64,
+) -> Result<Vec<DirectoryEntry>, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT shop_id, domain, shopify_id, paused_at FROM directory WHERE domain > $1 ORDER BY domain LIMIT $2",
+        after.map_or("", ShopDomain::as_str),
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(DirectoryEntry::from).collect())
+}
+
 /// Stops or resumes work on a shop's deliveries; they are accepted and kept all the same.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use event_store::{Database, ShopTx, StoreError};
 use serde::Serialize;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// What became of a delivery.
@@ -118,6 +119,29 @@ pub async fn counts(tx: &mut ShopTx) -> Result<InboxCounts, StoreError> {
     )
     .fetch_one(&mut **tx)
     .await?)
+}
+
+/// How many of the shop's deliveries are dead letters.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn dead_letters(tx: &mut ShopTx) -> Result<i64, StoreError> {
+    let shop = tx.shop();
+    Ok(sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM inbox WHERE shop_id = $1 AND status = 'dead'"#, shop.0)
+        .fetch_one(&mut **tx)
+        .await?)
+}
+
+/// How many deliveries are of shops that are not registered, and some of these shops' domains.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn unclaimed(connection: &mut PgConnection, limit: i64) -> Result<(i64, Vec<String>), StoreError> {
+    let count = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM inbox_unclaimed"#);
+    let count = count.fetch_one(&mut *connection).await?;
+    let domains =
+        sqlx::query_scalar!("SELECT domain FROM inbox_unclaimed GROUP BY domain ORDER BY domain LIMIT $1", limit);
+    Ok((count, domains.fetch_all(connection).await?))
 }
 
 /// Makes deliveries of one status pending again, those received since an instant or all whose body is still there.

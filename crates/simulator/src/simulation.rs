@@ -195,7 +195,8 @@ impl Simulation {
         self.disorder();
     }
 
-    /// Live: what is due, and some orders. What becomes of these is a matter of minutes, so that it can be watched.
+    /// Live: what is due, and some orders. Their hours are seconds, so that it can be watched, and so that orders which wait
+    /// for what becomes of them are soon as many as they will ever be.
     pub fn sell(&mut self, now: DateTime<Utc>, orders: u64) {
         self.change_what_is_due(now);
         for number in 0..orders {
@@ -203,7 +204,7 @@ impl Simulation {
                 let mut rng = self.rng(&[2, now.timestamp_micros().unsigned_abs(), number]);
                 shop_profile(rng.random_range(0..self.shops))
             };
-            self.place(&shop, now, TimeDelta::seconds(10));
+            self.place(&shop, now, TimeDelta::seconds(1));
         }
     }
 

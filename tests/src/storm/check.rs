@@ -20,7 +20,7 @@ use super::{
 use crate::{Metrics, SECRET, number};
 
 /// Connections of two `serve` and two `work`.
-const CONNECTIONS: i64 = 2 * 8 + 2 * 6;
+const CONNECTIONS: i64 = 2 * 5 + 2 * 4;
 /// Less memory than this is no leak, in KiB.
 const MEMORY_FLOOR_KIB: u64 = 64 * 1024;
 

@@ -119,7 +119,12 @@ async fn introduce(running: &Running, profile: &ShopProfile, shop: ShopId) -> an
     output::line(format!(
         "  curl -s '{url}/api/dashboard/stats' -H 'Authorization: Bearer {merchant}' | grep -o '\"lag\":[0-9]*'"
     ));
-    output::line(format!("\nits documentation: {url}/docs\nCtrl-C ends it; a second start goes on.\n"));
+    output::line(format!(
+        "\nto open in a browser:\n  the figures of {}:  {url}/#token={merchant}\n  every shop, how far it is:  \
+         {url}/#token={}\n  the documentation:  {url}/docs\n\nCtrl-C ends it; a second start goes on.\n",
+        profile.domain,
+        operator.secret.expose_secret(),
+    ));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! One file for every command.
 
 mod demo;
+mod doctor;
 mod inbox;
 mod ingest;
 mod output;
@@ -62,5 +63,6 @@ async fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Ingest(args) => ingest::run(environment, &args).await,
         Command::Rebuild(rebuild) => rebuild::run(environment, &rebuild).await,
         Command::Verify(verify) => verify::run(environment, &verify).await,
+        Command::Doctor(doctor) => doctor::run(environment, &doctor).await,
     }
 }

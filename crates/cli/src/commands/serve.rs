@@ -31,11 +31,13 @@ use crate::{
     session::{Schema, Session},
 };
 
-/// Connections: `up` has two pools, of the API and of the workers; `serve` and `work` have one each. With a command beside
-/// them it stays below 25.
+/// Connections of `up`, which has two pools, of the API and of the workers, and a database of its own.
 const UP_CONNECTIONS: u32 = 10;
-const SERVE_CONNECTIONS: u32 = 8;
-const WORK_CONNECTIONS: u32 = 6;
+const UP_WORK_CONNECTIONS: u32 = 6;
+/// Connections of `serve` and of `work`. While a deploy runs there are two of each, and a command beside them: together 20.
+/// The smallest servers, of 25, leave 22 to those that are not superusers, of which whoever watches has one or two.
+pub const SERVE_CONNECTIONS: u32 = 5;
+pub const WORK_CONNECTIONS: u32 = 4;
 const DEFAULT_PORT: u16 = 8000;
 /// Connections that wait to be accepted. Where it overflows, the kernel drops whoever comes, `/health` too, for a second.
 const BACKLOG: u32 = 4096;
@@ -63,7 +65,7 @@ pub async fn everything(
 ) -> anyhow::Result<ExitCode> {
     // First: a signal while the private Postgres starts must leave none behind.
     let stop = stop_on_signal()?;
-    let mut session = Session::open(environment, UP_CONNECTIONS, Schema::Migrate).await?;
+    let mut session = Session::open(environment, environment.pool_size(UP_CONNECTIONS), Schema::Migrate).await?;
     let listener = listen_locally(port)?;
     let wake = Arc::new(Notify::new());
     let metrics = observe::start(environment, &session.database, &stop)?;
@@ -108,7 +110,7 @@ pub async fn everything(
 /// `serve`: the API.
 pub async fn serve(environment: &Environment, args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
-    let session = Session::open(environment, SERVE_CONNECTIONS, Schema::Ignore).await?;
+    let session = Session::open(environment, environment.pool_size(SERVE_CONNECTIONS), Schema::Ignore).await?;
     let everywhere = environment.is_production();
     let listener = listen_anywhere(args.host, args.port, everywhere)?;
     let metrics = observe::start(environment, &session.database, &stop)?;
@@ -137,7 +139,7 @@ pub async fn serve(environment: &Environment, args: &ServeArgs) -> anyhow::Resul
 /// `work`: the workers.
 pub async fn work(environment: &Environment, args: &WorkArgs) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
-    let session = Session::open(environment, WORK_CONNECTIONS, Schema::Ignore).await?;
+    let session = Session::open(environment, environment.pool_size(WORK_CONNECTIONS), Schema::Ignore).await?;
     let metrics = observe::start(environment, &session.database, &stop)?;
     // It lives while it waits for the database, too. Whatever ends the workers ends this.
     let _ends = stop.clone().drop_guard();
@@ -172,7 +174,8 @@ fn work_apart(
     stop: CancellationToken,
 ) -> anyhow::Result<std::thread::JoinHandle<anyhow::Result<()>>> {
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(4));
-    let (options, pool) = (worker_options(environment), session.another_pool(environment, WORK_CONNECTIONS)?);
+    let connections = environment.pool_size(UP_WORK_CONNECTIONS);
+    let (options, pool) = (worker_options(environment), session.another_pool(environment, connections)?);
     Ok(std::thread::spawn(move || {
         // Whatever ends the workers ends the rest.
         let _ends = stop.clone().drop_guard();

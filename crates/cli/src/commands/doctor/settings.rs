@@ -1,0 +1,95 @@
+//! The environment: every fault of it, where a start names the first.
+
+use std::time::Duration;
+
+use api::Origins;
+
+use super::Report;
+use crate::config::Environment;
+
+pub fn examine(environment: &Environment, report: &mut Report) {
+    let before = report.troubles + report.warnings;
+    if !["development", "production"].contains(&environment.environment.as_str()) {
+        report.warning(
+            "settings",
+            &format!("ENVIRONMENT is `{}`: everything is as in development", environment.environment),
+            "set ENVIRONMENT to production or development",
+        );
+    }
+    if let Err(error) = environment.master_ring() {
+        report.trouble(
+            "settings",
+            &format!("{error:#}"),
+            "ENCRYPTION_KEYS are 32 bytes each in base64 or hex, newest first; `openssl rand -base64 32` makes one. What \
+             older keys have sealed opens with them only",
+        );
+    }
+    if let Err(error) = environment.shopify_secrets() {
+        report.trouble(
+            "settings",
+            &format!("{error:#}"),
+            "copy the client secret of the app from its page in Shopify's dashboard",
+        );
+    }
+    if let Err(error) = environment.metrics_token() {
+        report.trouble("settings", &format!("{error:#}"), "`openssl rand -hex 32` makes one");
+    }
+    match Origins::parse(&environment.allowed_origins) {
+        Err(fault) => report.trouble(
+            "settings",
+            &format!("ALLOWED_ORIGINS: {fault}"),
+            "an origin is what the browser's address begins with: https://app.example.com, separated by commas",
+        ),
+        Ok(_) if environment.is_production() && environment.allowed_origins.contains("://localhost") => {
+            report.warning(
+                "settings",
+                "ALLOWED_ORIGINS lets pages of anyone's own machine read figures with a token",
+                "leave localhost out of it in production",
+            );
+        }
+        Ok(_) => {}
+    }
+    if environment.is_production() {
+        if environment.database_url.is_none() {
+            report.warning(
+                "settings",
+                "DATABASE_URL is not set: a private database lives in the data folder, and ends with the machine",
+                "set DATABASE_URL",
+            );
+        }
+        if environment.trusted_proxies == 0 && environment.rate_limit_per_client > 0 {
+            report.warning(
+                "settings",
+                "TRUSTED_PROXIES is 0: behind a proxy, all clients share one limit",
+                "set TRUSTED_PROXIES to the number of proxies in front, or RATE_LIMIT_PER_CLIENT to 0",
+            );
+        }
+    }
+    if report.troubles + report.warnings == before {
+        report.good("settings", &format!("{}; every one of them can be used", environment.environment));
+    }
+}
+
+pub async fn examine_redis(environment: &Environment, report: &mut Report) {
+    /// It connects in the background.
+    const PATIENCE: Duration = Duration::from_millis(1_500);
+    if environment.redis_url.is_none() {
+        report.good("redis", "REDIS_URL is not set: each process counts limits for itself");
+        return;
+    }
+    // What else may be wrong with it has been told.
+    let Ok(edge) = environment.edge() else {
+        report.trouble("redis", "REDIS_URL cannot be used", "it is of the form redis://[:password@]host[:port]");
+        return;
+    };
+    tokio::time::sleep(PATIENCE).await;
+    if edge.limits.is_degraded() {
+        report.warning(
+            "redis",
+            "it does not answer: each process counts limits for itself meanwhile, and nobody is refused for it",
+            "see that it runs, and that REDIS_URL names it as this process can reach it",
+        );
+    } else {
+        report.good("redis", "it answers");
+    }
+}

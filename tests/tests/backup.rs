@@ -1,0 +1,216 @@
+//! A backup, and what is restored from it: the same figures, the same chain.
+
+use std::{os::unix::fs::PermissionsExt, path::Path, process::Command, time::Duration};
+
+use ecomdash_tests::{
+    Cluster, Ecomdash, Shop, TestDatabase,
+    bodies::{line, order, refund},
+    free_folder, number, run,
+    scripts::{said, script},
+    until,
+};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+const PERIOD: (&str, &str) = ("2026-11-01", "2026-11-30");
+
+fn placed(id: u64) -> Value {
+    order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 2)]).0
+}
+
+/// Tenant tables that the owner passes.
+async fn lifted(superuser: &mut PgConnection) -> i64 {
+    let sql = "SELECT count(*) FROM pg_class
+               WHERE relnamespace = 'public'::regnamespace AND relrowsecurity AND NOT relforcerowsecurity";
+    number(superuser, sql).await
+}
+
+/// Every answer that shows a figure or an order, without what tells when it was asked.
+async fn figures(shop: &Shop) -> Vec<Value> {
+    let mut answers = vec![shop.stats(PERIOD.0, PERIOD.1).await];
+    for path in [
+        format!("/api/dashboard/series?metric=total_sales&granularity=day&from={}&to={}", PERIOD.0, PERIOD.1),
+        "/api/orders?limit=250".to_owned(),
+    ] {
+        let (status, answer) = shop.get(&path).await;
+        assert_eq!(status, 200, "{answer}");
+        answers.push(answer);
+    }
+    answers
+}
+
+fn hashes(database: &TestDatabase) -> Vec<Value> {
+    let (ok, text) = run(database, &["verify", "--json"]);
+    assert!(ok, "{text}");
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn doctor(database: &TestDatabase) -> (bool, String) {
+    run(database, &["doctor", "--after-restore"])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r_21_what_is_restored_into_an_empty_cluster_has_the_same_figures_and_the_same_chain() {
+    let folder = free_folder();
+    let dump = folder.join("ecomdash.dump");
+    let dump = dump.to_str().unwrap();
+    let database = TestDatabase::new().await;
+    let mut superuser = database.superuser().await;
+    let server = Ecomdash::up(&database);
+    let store = database.open();
+    let shops = [
+        Shop::register(&store, &server.url, "America/New_York", "USD").await,
+        Shop::register(&store, &server.url, "Asia/Tokyo", "USD").await,
+    ];
+    for shop in &shops {
+        for id in 1..=40 {
+            assert_eq!(shop.deliver("orders/create", &placed(id)).await, 200);
+        }
+        for id in 1..=5 {
+            let body = refund(900 + id, id, "2026-11-10T12:00:00Z").line(id, 1, "10.00", "0.00", "return").0;
+            assert_eq!(shop.deliver("refunds/create", &body).await, 200);
+        }
+        assert_eq!(shop.deliver("orders/create", &Value::String("no order".into())).await, 200);
+    }
+    let mut before = Vec::new();
+    for shop in &shops {
+        before.push(figures(shop).await);
+    }
+    let chain = hashes(&database);
+    assert_eq!(chain.len(), 2);
+
+    let (ok, text) = tokio::task::block_in_place(|| said(&mut script("backup", &database.url, &[dump])));
+    assert!(ok, "{text}");
+    assert_eq!(lifted(&mut superuser).await, 0, "row-level security holds again");
+    assert_eq!(std::fs::metadata(dump).unwrap().permissions().mode() & 0o77, 0, "only its owner reads it");
+    let (ok, text) = said(&mut script("backup", &database.url, &[dump]));
+    assert!(!ok && text.contains("is there already"), "{text}");
+    // What the old one is told after the backup is not in it.
+    assert_eq!(shops[0].deliver("orders/create", &placed(41)).await, 200);
+    shops[0].stats(PERIOD.0, PERIOD.1).await;
+
+    // Another server: it has not even the role.
+    let cluster = Cluster::own(&folder.join("elsewhere"));
+    let mut restored = TestDatabase::empty_at(&cluster).await;
+    restored.encryption_keys.clone_from(&database.encryption_keys);
+    let mut elsewhere = restored.superuser().await;
+    let (ok, text) = run(&restored, &["doctor"]);
+    assert!(!ok && text.contains("there is no role ecomdash_app"), "{text}");
+    let (ok, text) = tokio::task::block_in_place(|| said(&mut script("restore", &restored.url, &[dump])));
+    assert!(ok, "{text}");
+    let (ok, text) = said(&mut script("restore", &restored.url, &[dump]));
+    assert!(!ok && text.contains("is not empty"), "{text}");
+
+    // As the dump was taken: lifted. The doctor sees it, and `migrate` mends it.
+    assert!(lifted(&mut elsewhere).await > 0);
+    let (ok, text) = doctor(&restored);
+    assert!(!ok && text.contains("row-level security is lifted on"), "{text}");
+    let (ok, text) = run(&restored, &["migrate"]);
+    assert!(ok, "{text}");
+    assert_eq!(lifted(&mut elsewhere).await, 0);
+    let (ok, text) = doctor(&restored);
+    assert!(ok, "{text}");
+    for words in ["every chain unbroken", "made anew from the logs, they are the same", "tokens", "since then"] {
+        assert!(text.contains(words), "{words} is missing: {text}");
+    }
+
+    assert_eq!(hashes(&restored), chain);
+    let second = Ecomdash::up(&restored);
+    for (shop, before) in shops.iter().zip(&before) {
+        assert_eq!(figures(&shop.at(&second.url)).await, *before);
+    }
+    let (ok, text) = run(&restored, &["rebuild"]);
+    assert!(ok && text.matches("the same figures").count() == 4, "{text}");
+    for (shop, before) in shops.iter().zip(&before) {
+        assert_eq!(figures(&shop.at(&second.url)).await, *before);
+    }
+    // It goes on: what is told again is known, what is new counts.
+    let shop = shops[0].at(&second.url);
+    for id in 40..=42 {
+        assert_eq!(shop.deliver("orders/create", &placed(id)).await, 200);
+    }
+    assert_eq!(shop.metrics(PERIOD.0, PERIOD.1).await.get("orders"), Some(42));
+
+    // Damage is seen: an event that a restore left out, and keys that are others.
+    let (ok, text) =
+        doctor(&TestDatabase { encryption_keys: TestDatabase::new().await.encryption_keys, ..clone(&restored) });
+    assert!(!ok && text.contains("ENCRYPTION_KEYS cannot open"), "{text}");
+    sqlx::raw_sql(
+        "ALTER TABLE events DISABLE TRIGGER USER; DELETE FROM events WHERE position = 20;
+         ALTER TABLE events ENABLE TRIGGER USER",
+    )
+    .execute(&mut elsewhere)
+    .await
+    .unwrap();
+    let (ok, text) = doctor(&restored);
+    assert!(!ok && text.contains("position 20"), "{text}");
+    drop((second, elsewhere, cluster));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+fn clone(database: &TestDatabase) -> TestDatabase {
+    TestDatabase {
+        name: database.name.clone(),
+        url: database.url.clone(),
+        superuser_url: database.superuser_url.clone(),
+        encryption_keys: database.encryption_keys.clone(),
+    }
+}
+
+/// A `pg_dump` on the path that does something else.
+fn with_pg_dump(command: &mut Command, folder: &Path, does: &str) {
+    let program = folder.join("pg_dump");
+    std::fs::write(&program, format!("#!/bin/sh\n{does}\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    command.env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap()));
+    command.env_remove("ECOMDASH_PG_BIN");
+}
+
+/// Whatever ends a backup, nothing is taken for one, and row-level security holds again: at once, or after `migrate`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_fails_leaves_no_file_and_lifts_nothing_for_long() {
+    let folder = free_folder();
+    let dump = folder.join("ecomdash.dump");
+    let database = TestDatabase::new().await;
+    let mut superuser = database.superuser().await;
+
+    let mut failing = script("backup", &database.url, &[dump.to_str().unwrap()]);
+    with_pg_dump(&mut failing, &folder, "exit 3");
+    let (ok, text) = said(&mut failing);
+    assert!(!ok && !dump.exists(), "{text}");
+    assert_eq!(lifted(&mut superuser).await, 0);
+
+    let mut hanging = script("backup", &database.url, &[dump.to_str().unwrap()]);
+    with_pg_dump(&mut hanging, &folder, "exec sleep 600");
+    let mut child = hanging.spawn().unwrap();
+    until("it is lifted", async || lifted(&mut superuser).await > 0).await;
+    // While it is, those who serve are held by it all the same.
+    let mut login = database.login().await;
+    sqlx::raw_sql("SET ROLE ecomdash_app").execute(&mut login).await.unwrap();
+    assert_eq!(number(&mut login, "SELECT count(*) FROM heads").await, 0);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let children = children_of(child.id());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for pid in children {
+        Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+    }
+    let (ok, text) = run(&database, &["doctor"]);
+    assert!(!ok && text.contains("→ ecomdash migrate"), "{text}");
+    let (ok, text) = run(&database, &["migrate"]);
+    assert!(ok, "{text}");
+    assert_eq!(lifted(&mut superuser).await, 0);
+    assert!(!dump.exists());
+
+    let wrong = database.url.replace("canary-of-the-login", "some-other-login");
+    let (ok, text) = said(&mut script("backup", &wrong, &[dump.to_str().unwrap()]));
+    assert!(!ok && text.contains("password authentication failed") && !text.contains("some-other"), "{text}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+fn children_of(pid: u32) -> Vec<String> {
+    let output = Command::new("ps").args(["-o", "pid=", "--ppid", &pid.to_string()]).output();
+    output
+        .map(|output| String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect())
+        .unwrap_or_default()
+}
