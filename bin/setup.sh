@@ -154,3 +154,25 @@ need_schemathesis() {
   "$ECOMDASH_SCHEMATHESIS/bin/pip" install -q --disable-pip-version-check -r "$list" >&2 || return
   cp "$list" "$ECOMDASH_SCHEMATHESIS/installed"
 }
+
+# A browser for the tests of pages, and what drives it. False if either cannot be had: those tests say so then.
+need_browser() {
+  local program sudo="" modules=$root/tests/browser/node_modules
+  has node && has npm || return
+  has chromium || has google-chrome || ! grep -qs '^ID=debian' /etc/os-release || {
+    [ "$(id -u)" = 0 ] || sudo="sudo -n"
+    say "installing: chromium"
+    $sudo apt-get -qq update </dev/null >&2 || true
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends chromium </dev/null >&2 || return
+  }
+  for program in "$(command -v chromium)" "$(command -v google-chrome)" "$(command -v chromium-browser)" \
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" /Applications/Chromium.app/Contents/MacOS/Chromium; do
+    [ -x "$program" ] && break
+    program=""
+  done
+  [ -n "$program" ] || return
+  export ECOMDASH_CHROMIUM=$program
+  cmp -s "$root/tests/browser/package-lock.json" "$modules/installed" && return
+  (cd "$root/tests/browser" && npm ci --no-audit --no-fund --silent >&2) || return
+  cp "$root/tests/browser/package-lock.json" "$modules/installed"
+}

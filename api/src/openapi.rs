@@ -42,7 +42,7 @@ pub struct Surroundings;
 #[expect(dead_code, reason = "`ApiError` writes them")]
 struct Problem {
     /// Which problem: stable.
-    #[schema(pattern = "^/problems/[a-z-]+$", examples("/problems/not-found"))]
+    #[schema(pattern = "^/problems/[a-z-]+$")]
     r#type: String,
     /// The same for every problem of the type.
     title: String,

@@ -22,10 +22,11 @@ const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// How long connections may take.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerOptions {
-    /// For a request's whole header, and for the next one to begin on an idle connection.
-    pub header_timeout: Duration,
-    /// For a whole request to come, from its first byte to its last.
+    /// For a whole request to come, from its first byte to its last; the first one from the connection's begin.
     pub receive_timeout: Duration,
+    /// For the next request to begin. Longer than proxies keep connections: one that uses a connection which is being closed
+    /// here answers its client 502.
+    pub idle_timeout: Duration,
     /// For a client to take what it is sent.
     pub send_timeout: Duration,
     /// For a request and its answer.
@@ -39,8 +40,8 @@ pub struct ServerOptions {
 impl Default for ServerOptions {
     fn default() -> Self {
         Self {
-            header_timeout: Duration::from_secs(10),
             receive_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(150),
             send_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(15),
             drain: Duration::from_secs(20),
@@ -79,7 +80,7 @@ pub async fn serve(
             count_refused_connection();
             continue;
         };
-        prepare(&stream);
+        prepare(&stream, options.send_timeout);
         tasks.spawn(connection::serve(stream, peer, router.clone(), options, place, stop.clone()));
     }
     drop(listener);
@@ -91,8 +92,13 @@ pub async fn serve(
 }
 
 /// Without these it works, only less well.
-fn prepare(stream: &TcpStream) {
+fn prepare(stream: &TcpStream, send_timeout: Duration) {
     let _ = stream.set_nodelay(true);
+    // What the kernel holds of an answer is to be taken in time as well.
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(send_timeout));
+    #[cfg(not(target_os = "linux"))]
+    let _ = send_timeout;
     let _ = SockRef::from(stream).set_send_buffer_size(SEND_BUFFER_BYTES);
 }
 
@@ -131,5 +137,36 @@ mod tests {
         }
         stop.cancel();
         serving.await.expect("it does not panic").expect("it ends well");
+    }
+
+    #[tokio::test]
+    async fn a_connection_may_idle_between_requests_and_not_before_or_within_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let router = Router::new().route("/", get(async || "served"));
+        let options = ServerOptions { receive_timeout: Duration::from_millis(200), ..ServerOptions::default() };
+        let serving = tokio::spawn(serve(listener, router, options, CancellationToken::new()));
+        let pause = || tokio::time::sleep(Duration::from_millis(500));
+        let rest_of = async |client: &mut TcpStream| {
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.expect("it closes");
+            answer
+        };
+
+        let mut client = TcpStream::connect(address).await.expect("it listens");
+        let mut answer = [0; 1024];
+        for _ in 0..2 {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it reads");
+            let count = client.read(&mut answer).await.expect("it answers");
+            assert!(answer[..count].starts_with(b"HTTP/1.1 200"));
+            pause().await;
+        }
+        client.write_all(b"GET / HT").await.expect("it reads");
+        assert!(rest_of(&mut client).await.starts_with("HTTP/1.1 408"));
+
+        let mut silent = TcpStream::connect(address).await.expect("it listens");
+        pause().await;
+        assert_eq!(rest_of(&mut silent).await, "", "nobody asked");
+        serving.abort();
     }
 }

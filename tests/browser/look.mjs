@@ -5,7 +5,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import axe from 'axe-core';
-import { chromium } from 'playwright-core';
+import { launch } from './browser.mjs';
 
 const LOOKS = ['desktop', 'mobile'].flatMap((device) =>
   ['light', 'dark'].map((colorScheme) => ({ device, colorScheme, name: `${device}-${colorScheme}` })));
@@ -30,12 +30,7 @@ if (!values.out || urls.length === 0) {
 }
 
 await mkdir(values.out, { recursive: true });
-// It makes a fresh profile folder and takes it away again.
-const browser = await chromium.launch({
-  executablePath: values.chromium,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync'],
-});
+const browser = await launch(values.chromium);
 try {
   const seen = [];
   for (const [index, url] of urls.entries()) {
@@ -48,7 +43,7 @@ try {
 
 async function lookAt(url, index) {
   const events = { console: [], failed: [], foreign: [] };
-  const report = { url, title: '', settled: true, axe: [], overflow: false, focus: {}, screenshots: [] };
+  const report = { url, title: '', text: '', settled: true, axe: [], overflow: false, focus: {}, screenshots: [] };
   for (const look of LOOKS) {
     const context = await browser.newContext({ ...DEVICES[look.device], colorScheme: look.colorScheme });
     const page = await context.newPage();
@@ -56,6 +51,7 @@ async function lookAt(url, index) {
     await page.goto(url, { waitUntil: 'load', timeout: LOAD_MS });
     report.settled &&= await page.waitForLoadState('networkidle', { timeout: SETTLE_MS }).then(() => true, () => false);
     report.title = await page.title();
+    report.text = await page.evaluate(() => document.body.innerText);
 
     const screenshot = join(values.out, `${index}${new URL(url).pathname.replace(/\W+/g, '-')}-${look.name}.png`);
     await page.screenshot({ path: screenshot, fullPage: true });

@@ -110,15 +110,18 @@ async fn r_70_slowhttptest_is_cut_too() {
         return;
     }
     let (_database, server, _shop) = world().await;
-    let runs = [&["-H"][..], &["-X", "-k", "5", "-w", "10", "-y", "20", "-n", "5", "-z", "32"]].map(|mode| {
-        let url = format!("{}/health", server.url);
+    let ours = connections(&server.url);
+    // Who reads slowly asks for what the kernel does not take at once. One that has all its answers only idles, and may.
+    let slow_reader = ["-X", "-k", "5", "-w", "10", "-y", "20", "-n", "5", "-z", "32"];
+    let runs = [(&["-H"][..], "/health"), (&slow_reader, "/openapi.json")].map(|(mode, path)| {
+        let url = format!("{}{path}", server.url);
         let limits = ["-c", "100", "-r", "100", "-i", "1", "-l", "20", "-p", "3", "-u", &url];
         let mut command = Command::new("slowhttptest");
         command.args(mode).args(limits).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     });
     let began = Instant::now();
     let (mut most, mut last_open) = (0, Duration::ZERO);
-    while began.elapsed() < Duration::from_secs(3) || (connections(&server.url) > 0 && last_open < LIMIT) {
+    while began.elapsed() < Duration::from_secs(3) || (connections(&server.url) > ours && last_open < LIMIT) {
         most = most.max(connections(&server.url));
         last_open = began.elapsed();
         tokio::time::sleep(Duration::from_millis(50)).await;

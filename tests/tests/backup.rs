@@ -209,8 +209,6 @@ async fn a_backup_that_fails_leaves_no_file_and_lifts_nothing_for_long() {
 }
 
 fn children_of(pid: u32) -> Vec<String> {
-    let output = Command::new("ps").args(["-o", "pid=", "--ppid", &pid.to_string()]).output();
-    output
-        .map(|output| String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect())
-        .unwrap_or_default()
+    let output = Command::new("pgrep").args(["-P", &pid.to_string()]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
 }

@@ -2,12 +2,14 @@
 
 use std::{
     collections::BTreeSet,
+    os::unix::process::ExitStatusExt,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
 use ecomdash_tests::{Ecomdash, bare_command, free_folder};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 fn command(data: &Path, arguments: &[&str]) -> Command {
@@ -110,6 +112,30 @@ fn it_tells_a_past_sells_and_goes_on_where_it_stopped() {
     assert!(orders(&third).len() < before.len() + 100 && orders(&third).first() == Some(&1_001));
     assert!(third.terminate().success());
     std::fs::remove_dir_all(data).unwrap();
+}
+
+/// Ctrl-C at whichever moment of its start: it ends in good order, and leaves no server behind.
+#[test]
+fn ctrl_c_while_it_starts_leaves_nothing_behind() {
+    for wait_ms in [0, 60, 150, 400, 900, 1_600] {
+        let data = free_folder();
+        let mut child = command(&data, &["--days", "1"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(wait_ms));
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let status = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break status,
+                None => assert!(Instant::now() < deadline, "after {wait_ms} ms it does not end"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        // Before it listens for signals, one ends it as it ends any program.
+        let is_ended_by_it = status.signal() == Some(2) && !data.join("postgres").exists();
+        assert!(status.success() || is_ended_by_it, "after {wait_ms} ms: {status}");
+        assert!(!data.join("postgres/cluster/postmaster.pid").exists(), "after {wait_ms} ms a server is left");
+        std::fs::remove_dir_all(data).unwrap();
+    }
 }
 
 #[test]

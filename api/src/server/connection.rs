@@ -58,7 +58,8 @@ pub async fn serve(
     };
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limit(options.header_timeout))
+        // What has begun is timed by `Guarded`.
+        .header_read_timeout(limit(options.idle_timeout))
         .keep_alive(!place.is_spare)
         .max_headers(100)
         .max_buf_size(64 * 1024)

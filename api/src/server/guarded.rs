@@ -29,7 +29,7 @@ pub struct Guarded {
     activity: Arc<Activity>,
     receive_timeout: Duration,
     send_timeout: Duration,
-    /// Until the request that has begun must be complete.
+    /// Until the request that has begun must be complete, or the first one.
     receiving: Option<Pin<Box<Sleep>>>,
     /// Until what is to be sent must be taken.
     sending: Option<Pin<Box<Sleep>>>,
@@ -49,7 +49,7 @@ impl Guarded {
             activity,
             receive_timeout,
             send_timeout,
-            receiving: None,
+            receiving: Some(Box::pin(sleep(receive_timeout))),
             sending: None,
             is_unflushed: false,
             refusal: None,
@@ -116,6 +116,10 @@ impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.refusal.is_some() {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        if self.is_late(cx) && self.framing.is_between() {
+            // It asked for nothing, and is told nothing.
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if self.is_late(cx) {
             return Poll::Ready(Err(self.refuse(ApiError::TooSlow, io::ErrorKind::TimedOut)));

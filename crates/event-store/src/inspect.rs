@@ -171,15 +171,14 @@ pub struct Guards {
 /// Whatever the database answers.
 pub async fn guards(connection: &mut PgConnection) -> Result<Guards, sqlx::Error> {
     const TENANT_TABLES: &str =
-        "SELECT c.oid, c.relname::text AS name, c.relrowsecurity AND c.relforcerowsecurity AS is_forced
+        "SELECT c.relname::text AS name, c.relrowsecurity AND c.relforcerowsecurity AS is_forced,
+                EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid) AS has_policy
          FROM pg_class c
+         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'shop_id' AND NOT a.attisdropped
          WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND c.relname <> ALL ($1)";
     let fleet = FLEET_TABLES.map(str::to_owned).to_vec();
-    let unforced = format!("SELECT t.name FROM ({TENANT_TABLES}) t WHERE NOT t.is_forced ORDER BY 1");
-    let without_policy = format!(
-        "SELECT t.name FROM ({TENANT_TABLES}) t
-         WHERE NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = t.oid) ORDER BY 1"
-    );
+    let unforced = format!("SELECT t.name FROM ({TENANT_TABLES}) t WHERE t.has_policy AND NOT t.is_forced ORDER BY 1");
+    let without_policy = format!("SELECT t.name FROM ({TENANT_TABLES}) t WHERE NOT t.has_policy ORDER BY 1");
     let rights_on_log = "SELECT r.name FROM UNNEST(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) AS r (name)
          WHERE has_table_privilege('ecomdash_app', to_regclass('events'), r.name)";
     let log_refuses_changes = "SELECT EXISTS (SELECT FROM pg_trigger

@@ -1,0 +1,238 @@
+//! What the documents tell people to type works as it stands.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use ecomdash_tests::{Cluster, Ecomdash, SECRET, TestDatabase, bare_command, binary, free_folder, scripts::root};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Who runs a block of commands, by the word that stands behind its language.
+const RUN_BY: [(&str, &str); 4] = [
+    ("build", "the_quick_start_can_be_pasted"),
+    ("quickstart", "the_quick_start_can_be_pasted"),
+    ("demo", "the_demo_starts_as_the_readme_says"),
+    ("drill", "the_runbook_s_commands_work"),
+];
+
+/// A fenced block: its language and mark, and its lines without the indentation of a list.
+struct Block {
+    info: String,
+    text: String,
+}
+
+fn blocks(document: &Path) -> Vec<Block> {
+    let text = std::fs::read_to_string(document).unwrap();
+    let mut blocks: Vec<Block> = Vec::new();
+    let (mut is_open, mut indent) = (false, 0);
+    for line in text.lines() {
+        if let Some(info) = line.trim_start().strip_prefix("```") {
+            if !is_open {
+                indent = line.len() - line.trim_start().len();
+                blocks.push(Block { info: info.to_owned(), text: String::new() });
+            }
+            is_open = !is_open;
+        } else if is_open {
+            let block = blocks.last_mut().expect("one was opened");
+            block.text += line.get(indent..).unwrap_or_default();
+            block.text.push('\n');
+        }
+    }
+    assert!(!is_open, "{}: a block has no end", document.display());
+    blocks
+}
+
+fn marked(document: &str, mark: &str) -> String {
+    let all = blocks(&root().join(document)).into_iter().filter(|block| block.info == format!("sh {mark}"));
+    let text: String = all.map(|block| block.text).collect();
+    assert!(!text.is_empty(), "{document} has no block for {mark}");
+    text
+}
+
+/// Where people look for commands.
+fn documents() -> Vec<PathBuf> {
+    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut documents: Vec<PathBuf> = docs.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    documents.push(root().join("README.md"));
+    documents
+}
+
+#[test]
+fn every_block_of_commands_is_run_by_a_test() {
+    let source = std::fs::read_to_string(root().join("tests/tests/docs.rs")).unwrap();
+    for (mark, test) in RUN_BY {
+        assert!(source.contains(&format!("fn {test}(")) && source.contains(&format!("\"{mark}\")")), "{mark}");
+    }
+    let mut count = 0;
+    for document in documents() {
+        for block in blocks(&document) {
+            let mark = block.info.strip_prefix("sh ");
+            let is_run = mark.is_some_and(|mark| RUN_BY.iter().any(|(known, _)| *known == mark));
+            assert!(is_run, "{}: nothing runs ```{}\n{}", document.display(), block.info, block.text);
+            count += 1;
+        }
+    }
+    assert!(count >= 15, "{count}");
+}
+
+/// What stands between backticks and begins with the program's name: its subcommands and options are there.
+#[test]
+fn every_command_that_is_named_exists() {
+    let mut named: Vec<String> = Vec::new();
+    for document in documents().into_iter().chain([root().join("ARCHITECTURE.md")]) {
+        let text = std::fs::read_to_string(document).unwrap().replace('\n', " ");
+        named
+            .extend(text.split('`').skip(1).step_by(2).filter(|span| span.starts_with("ecomdash ")).map(str::to_owned));
+    }
+    assert!(named.len() >= 30, "{}", named.len());
+    named.sort_unstable();
+    named.dedup();
+    for span in named {
+        let words: Vec<&str> = span.split(' ').skip(1).collect();
+        let names: Vec<&str> =
+            words.iter().copied().take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())).collect();
+        let output = Command::new(binary()).args(&names).arg("--help").output().unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "`{span}` is no command");
+        for option in words.iter().filter_map(|word| word.trim_start_matches('[').strip_prefix("--")) {
+            let option = option.split(|c: char| !(c.is_ascii_lowercase() || c == '-')).next().unwrap();
+            assert!(help.contains(&format!("--{option}")), "`{span}`: there is no --{option}");
+        }
+    }
+}
+
+/// A folder that looks like a checkout to whoever follows the documents.
+fn checkout() -> PathBuf {
+    let folder = free_folder();
+    for name in ["bin", "docs"] {
+        std::os::unix::fs::symlink(root().join(name), folder.join(name)).unwrap();
+    }
+    folder
+}
+
+/// A `cargo` that has built what the tests were built with, and writes down what it was asked for.
+fn with_cargo(command: &mut Command, folder: &Path) {
+    let tools = folder.join("tools");
+    std::fs::create_dir_all(&tools).unwrap();
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >>'{0}/cargo.asked'\nmkdir -p \"$CARGO_TARGET_DIR/release\"\nln -sf '{1}' \"$CARGO_TARGET_DIR/release/ecomdash\"\n",
+        folder.display(),
+        binary().display()
+    );
+    std::fs::write(tools.join("cargo"), script).unwrap();
+    std::fs::set_permissions(tools.join("cargo"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    command.env("PATH", format!("{}:{}", tools.display(), std::env::var("PATH").unwrap()));
+    command.env("CARGO_TARGET_DIR", folder.join("target"));
+}
+
+/// A shell in a checkout, with nothing of the caller's environment that would change what it does.
+fn shell(folder: &Path, script: &str) -> Command {
+    let plain = bare_command(folder);
+    let mut shell = Command::new("bash");
+    for (name, _) in plain.get_envs().filter(|(_, value)| value.is_none()) {
+        shell.env_remove(name);
+    }
+    // Whatever fails, the server that was started ends with the shell.
+    let script = format!("set -eu\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}");
+    shell.args(["-c", &script]).current_dir(folder).env_remove("ECOMDASH_DATA").env_remove("SHOPIFY_API_SECRET");
+    shell
+}
+
+fn ran(shell: &mut Command) -> String {
+    let Output { status, stdout, stderr } = shell.output().unwrap();
+    let text = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{text}");
+    text
+}
+
+#[test]
+fn the_quick_start_can_be_pasted() {
+    let folder = checkout();
+    let script = marked("README.md", "build") + &marked("README.md", "quickstart");
+    let mut shell = shell(&folder, &script);
+    with_cargo(&mut shell, &folder);
+    let text = ran(&mut shell);
+    for expected in [
+        "is registered as",
+        "\"orders\":1",
+        "\"gross_sales\":{\"amount\":",
+        "translated",
+        "unbroken",
+        "the same figures",
+        "1 translated",
+    ] {
+        assert!(text.contains(expected), "{expected} is missing:\n{text}");
+    }
+    assert_eq!(std::fs::read_to_string(folder.join("cargo.asked")).unwrap(), "build --release\n");
+    assert!(!folder.join(".ecomdash/postgres/cluster/postmaster.pid").exists(), "the private Postgres is stopped");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn the_demo_starts_as_the_readme_says() {
+    let folder = checkout();
+    let asked = marked("README.md", "demo");
+    let data = folder.join("data");
+    // As it stands, but small, and where nobody else listens.
+    let quick = asked.replace("bin/demo", "exec bin/demo --port 0 --shops 1 --days 1");
+    let mut shell = shell(&folder, &quick);
+    with_cargo(&mut shell, &folder);
+    shell.env("ECOMDASH_DATA", &data);
+    let said = folder.join("said");
+    shell.stdout(std::fs::File::create(&said).unwrap()).stderr(std::fs::File::create(folder.join("log")).unwrap());
+    let mut child = shell.spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(90);
+    let text = || std::fs::read_to_string(&said).unwrap();
+    while !text().contains("selling: ") {
+        assert!(child.try_wait().unwrap().is_none() && Instant::now() < deadline, "{}", text());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    for expected in ["listening on http://127.0.0.1:", "merchant ", "  curl -s 'http", "/#token=ecd_"] {
+        assert!(text().contains(expected), "{expected} is missing: {}", text());
+    }
+    // Ctrl-C.
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    while child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "it does not end");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(!data.join("postgres/cluster/postmaster.pid").exists(), "the private Postgres is stopped");
+    let built = std::fs::read_to_string(folder.join("cargo.asked")).unwrap();
+    assert_eq!(built, "build --release --locked --quiet -p ecomdash\n");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_runbook_s_commands_work() {
+    let folder = checkout();
+    let database = TestDatabase::new().await;
+    let server = Ecomdash::up(&database);
+    let cluster = Cluster::own(&folder.join("elsewhere"));
+    let restored = TestDatabase::empty_at(&cluster).await;
+    let script = marked("docs/runbook.md", "drill");
+    let mut shell = shell(&folder, &script);
+    let path = format!("{}:{}", binary().parent().unwrap().display(), std::env::var("PATH").unwrap());
+    shell.env("PATH", path).env("URL", &server.url);
+    shell.env("DATABASE_URL", &database.url).env("RESTORED_URL", &restored.url);
+    shell.env("ENCRYPTION_KEYS", &database.encryption_keys).env("SHOPIFY_API_SECRET", SECRET);
+    let text = tokio::task::block_in_place(|| ran(&mut shell));
+    for expected in [
+        "is ready, version",
+        "is registered as",
+        "\"role\":\"operator\"",
+        "\"metrics\":{",
+        "ecomdash.dump: ",
+        "restored. Now:",
+        "every chain unbroken",
+        "they are the same",
+        "unbroken, hash",
+        "was compared only",
+    ] {
+        assert!(text.contains(expected), "{expected} is missing:\n{text}");
+    }
+    drop((server, cluster));
+    std::fs::remove_dir_all(folder).unwrap();
+}
