@@ -11,6 +11,12 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 has cargo || PATH=$PATH:${HOME:-}/.cargo/bin
 
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+apt_get() { as_root env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 apt-get -qq -y "$@" </dev/null >&2; }
+
 # Where crates/cli/src/postgres.rs looks too: the one we need may not be on the PATH.
 has_postgres() {
   local initdb dir version
@@ -40,7 +46,7 @@ missing() {
 
 # shellcheck disable=SC2086 # lists of packages are meant to be split
 install_missing() {
-  local apt="" brew="" sudo=""
+  local apt="" brew=""
   has cc || apt+=" gcc libc6-dev"
   has curl || { apt+=" curl" && brew+=" curl"; }
   has openssl || { apt+=" openssl" && brew+=" openssl"; }
@@ -52,21 +58,17 @@ install_missing() {
     [ -z "$brew" ] || ! has brew || brew install $brew >&2
     return
   fi
-  if [ "$(id -u)" != 0 ]; then
-    has sudo && sudo -n true 2>/dev/null || return 0
-    sudo="sudo -n"
-  fi
+  as_root true 2>/dev/null || return 0
   # Debian would start a server of its own on port 5432.
   local conf=/etc/postgresql-common/createcluster.conf
   if [[ $apt == *postgresql* && ! -e $conf ]]; then
-    $sudo mkdir -p "$(dirname $conf)"
-    echo 'create_main_cluster = false' | $sudo tee $conf >/dev/null
+    as_root mkdir -p "$(dirname $conf)"
+    echo 'create_main_cluster = false' | as_root tee $conf >/dev/null
   fi
-  local get="$sudo env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 apt-get -qq -y"
   say "installing:$apt"
-  $get update </dev/null >&2 || true
-  $get install $apt </dev/null >&2
-  has mold || $get install mold </dev/null >&2 || true # only faster
+  apt_get update || true
+  apt_get install $apt
+  has mold || apt_get install mold || true # only faster
 }
 
 # Links with mold or lld if the compiler can, and if the user has no flags of his own.
@@ -104,7 +106,7 @@ need_tools() {
 # packages of both start a server, now and at every boot. So promtool is unpacked from its package and not installed, and
 # Redis is taken from redis-tools, which has the same program under another name and no service.
 need_test_tools() {
-  local tools work sudo=""
+  local tools work
   has promtool && has redis-server && return
   tools=${CARGO_TARGET_DIR:-target}/tools
   mkdir -p "$tools"
@@ -116,13 +118,12 @@ need_test_tools() {
     has promtool || { has brew && brew install prometheus >&2; } || true
     return 0
   fi
-  [ "$(id -u)" = 0 ] || ! has sudo || ! sudo -n true 2>/dev/null || sudo="sudo -n"
   work=$(mktemp -d)
   chmod 755 "$work" # apt's own user writes there
   say "fetching promtool and redis-server for the tests"
-  $sudo apt-get -qq update </dev/null >&2 || true
+  apt_get update || true
   if ! has redis-server; then
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends redis-tools </dev/null >&2 &&
+    apt_get install --no-install-recommends redis-tools &&
       ln -sf /usr/bin/redis-check-rdb "$tools/redis-server" || true
   fi
   if ! has promtool; then
@@ -141,13 +142,12 @@ need_nextest() {
 # The fuzzer of the surface, beside what is built. False if it cannot be had: its test says then that it looked at nothing.
 export ECOMDASH_SCHEMATHESIS=${CARGO_TARGET_DIR:-$root/target}/schemathesis
 need_schemathesis() {
-  local sudo="" list=$root/tests/schemathesis/requirements.txt
+  local list=$root/tests/schemathesis/requirements.txt
   ! cmp -s "$list" "$ECOMDASH_SCHEMATHESIS/installed" || return 0
   if ! python3 -c 'import ensurepip, venv' 2>/dev/null && has apt-get; then
-    [ "$(id -u)" = 0 ] || sudo="sudo -n"
     say "installing: python3-venv"
-    $sudo apt-get -qq update </dev/null >&2 || true
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install python3-venv </dev/null >&2 || return
+    apt_get update || true
+    apt_get install python3-venv || return
   fi
   rm -rf "$ECOMDASH_SCHEMATHESIS"
   python3 -m venv "$ECOMDASH_SCHEMATHESIS" >&2 || return
@@ -157,13 +157,12 @@ need_schemathesis() {
 
 # A browser for the tests of pages, and what drives it. False if either cannot be had: those tests say so then.
 need_browser() {
-  local program sudo="" modules=$root/tests/browser/node_modules
+  local program modules=$root/tests/browser/node_modules
   has node && has npm || return
   has chromium || has google-chrome || ! grep -qs '^ID=debian' /etc/os-release || {
-    [ "$(id -u)" = 0 ] || sudo="sudo -n"
     say "installing: chromium"
-    $sudo apt-get -qq update </dev/null >&2 || true
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends chromium </dev/null >&2 || return
+    apt_get update || true
+    apt_get install --no-install-recommends chromium || return
   }
   for program in "$(command -v chromium)" "$(command -v google-chrome)" "$(command -v chromium-browser)" \
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" /Applications/Chromium.app/Contents/MacOS/Chromium; do

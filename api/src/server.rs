@@ -93,13 +93,14 @@ pub async fn serve(
 
 /// Without these it works, only less well.
 fn prepare(stream: &TcpStream, send_timeout: Duration) {
-    let _ = stream.set_nodelay(true);
+    let socket = SockRef::from(stream);
+    let _ = socket.set_tcp_nodelay(true);
     // What the kernel holds of an answer is to be taken in time as well.
     #[cfg(target_os = "linux")]
-    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(send_timeout));
+    let _ = socket.set_tcp_user_timeout(Some(send_timeout));
     #[cfg(not(target_os = "linux"))]
     let _ = send_timeout;
-    let _ = SockRef::from(stream).set_send_buffer_size(SEND_BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
 }
 
 fn is_fatal(error: &io::Error) -> bool {

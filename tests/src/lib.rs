@@ -15,7 +15,7 @@ pub mod proxy;
 pub mod random;
 pub mod raw_http;
 mod redis;
-pub mod scripts;
+pub mod repository;
 mod shop;
 pub mod storm;
 pub mod surface;

@@ -120,6 +120,15 @@ impl Ecomdash {
         self.output.lock().unwrap().clone()
     }
 
+    /// Waits until its output holds these words.
+    pub fn until_it_says(&self, words: &str, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while !self.log().contains(words) {
+            assert!(Instant::now() < deadline, "`{words}` is never said: {}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// `kill -9`, and waits for the end.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

@@ -9,14 +9,9 @@ use std::{
 use ecomdash_tests::{
     free_folder,
     observed::{Metrics, base_name, listed},
+    repository::read,
 };
 use serde_json::Value;
-
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-
-fn read(file: &str) -> String {
-    std::fs::read_to_string(format!("{ROOT}/{file}")).unwrap_or_else(|error| panic!("{file}: {error}"))
-}
 
 /// `None`, loudly, where there is no promtool.
 fn promtool(folder: &Path, arguments: &[&str]) -> Option<Output> {

@@ -5,9 +5,9 @@ use std::{os::unix::fs::PermissionsExt, path::Path, process::Command, time::Dura
 use ecomdash_tests::{
     Cluster, Ecomdash, Shop, TestDatabase,
     bodies::{line, order, refund},
-    free_folder, number, run,
-    scripts::{said, script},
-    until,
+    free_folder, number,
+    repository::{said, script},
+    run, until,
 };
 use serde_json::Value;
 use sqlx::PgConnection;

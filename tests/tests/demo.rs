@@ -4,26 +4,21 @@ use std::{
     collections::BTreeSet,
     os::unix::process::ExitStatusExt,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Output},
     time::{Duration, Instant},
 };
 
 use ecomdash_tests::{Ecomdash, bare_command, free_folder};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
+
+/// For a past to be told.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn command(data: &Path, arguments: &[&str]) -> Command {
     let mut command = bare_command(data);
     command.args(["demo", "--port", "0", "--rate", "40"]).args(arguments).env("LOG_LEVEL", "warn");
     command
-}
-
-fn until_it_says(server: &Ecomdash, words: &str) {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while !server.log().contains(words) {
-        assert!(Instant::now() < deadline, "`{words}` is never said: {}", server.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 fn sh(line: &str) -> String {
@@ -66,7 +61,7 @@ fn settled(server: &Ecomdash) {
 fn it_tells_a_past_sells_and_goes_on_where_it_stopped() {
     let data = free_folder();
     let mut first = Ecomdash::spawn(command(&data, &["--shops", "2", "--days", "4", "--seed", "5"]));
-    until_it_says(&first, "selling: ");
+    first.until_it_says("selling: ", PATIENCE);
     for role in ["merchant", "auditor", "compliance", "operator"] {
         assert!(first.log().lines().any(|line| line.trim_start().starts_with(role) && line.contains("ecd_")), "{role}");
     }
@@ -90,8 +85,8 @@ fn it_tells_a_past_sells_and_goes_on_where_it_stopped() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--fresh begins anew"));
 
     let mut second = Ecomdash::spawn(command(&data, &[]));
-    until_it_says(&second, "going on where the last demo stopped");
-    until_it_says(&second, "selling: ");
+    second.until_it_says("going on where the last demo stopped", PATIENCE);
+    second.until_it_says("selling: ", PATIENCE);
     let deadline = Instant::now() + Duration::from_secs(60);
     let after = loop {
         let after = orders(&second);
@@ -107,7 +102,7 @@ fn it_tells_a_past_sells_and_goes_on_where_it_stopped() {
     assert!(second.terminate().success());
 
     let mut third = Ecomdash::spawn(command(&data, &["--fresh", "--shops", "1", "--days", "1"]));
-    until_it_says(&third, "selling: ");
+    third.until_it_says("selling: ", PATIENCE);
     settled(&third);
     assert!(orders(&third).len() < before.len() + 100 && orders(&third).first() == Some(&1_001));
     assert!(third.terminate().success());
@@ -119,17 +114,10 @@ fn it_tells_a_past_sells_and_goes_on_where_it_stopped() {
 fn ctrl_c_while_it_starts_leaves_nothing_behind() {
     for wait_ms in [0, 60, 150, 400, 900, 1_600] {
         let data = free_folder();
-        let mut child = command(&data, &["--days", "1"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut demo = Ecomdash::work(command(&data, &["--days", "1"]));
         std::thread::sleep(Duration::from_millis(wait_ms));
-        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let status = loop {
-            match child.try_wait().unwrap() {
-                Some(status) => break status,
-                None => assert!(Instant::now() < deadline, "after {wait_ms} ms it does not end"),
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        };
+        demo.signal(Signal::INT);
+        let status = demo.wait(Duration::from_secs(60));
         // Before it listens for signals, one ends it as it ends any program.
         let is_ended_by_it = status.signal() == Some(2) && !data.join("postgres").exists();
         assert!(status.success() || is_ended_by_it, "after {wait_ms} ms: {status}");

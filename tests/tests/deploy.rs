@@ -2,15 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     process::Command,
 };
 
 use ecomdash_tests::{
     Ecomdash, Redis, SECRET, Shop, TestDatabase, bare_command, binary,
     bodies::{line, order},
-    free_folder, run,
-    scripts::root,
+    free_folder,
+    repository::{read, root},
+    run,
     surface::operations,
 };
 use serde_json::{Value, json};
@@ -20,10 +20,6 @@ const BLUEPRINTS: [&str; 2] = ["render.yaml", "render-staging.yaml"];
 const SECRETS: [&str; 5] = ["DATABASE_URL", "REDIS_URL", "ENCRYPTION_KEYS", "SHOPIFY_API_SECRET", "METRICS_TOKEN"];
 /// Connections that the smallest plan leaves to the services and a command beside them, two releases at once.
 const CONNECTIONS: u64 = 22;
-
-fn read(file: &str) -> String {
-    std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
-}
 
 fn yaml(file: &str) -> Value {
     serde_saphyr::from_str(&read(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
@@ -219,16 +215,14 @@ fn a_blueprint_s_services_fit_its_database_and_end_in_good_order() {
 /// Staging is production under other names, so that what works there works here.
 #[test]
 fn staging_differs_in_names_and_branch_alone() {
-    let (production, staging) = (yaml(BLUEPRINTS[0]).to_string(), yaml(BLUEPRINTS[1]));
+    let (production, staging) = (yaml(BLUEPRINTS[0]), yaml(BLUEPRINTS[1]));
     let mut same = staging.clone();
     for service in same["services"].as_array_mut().unwrap() {
         let branch = service.as_object_mut().unwrap().remove("branch");
         assert!(service["type"] == "keyvalue" || branch == Some(json!("staging")));
     }
-    assert_eq!(
-        serde_json::from_str::<Value>(&same.to_string().replace("ecomdash-staging-", "ecomdash-")).unwrap(),
-        serde_json::from_str::<Value>(&production).unwrap()
-    );
+    let renamed = same.to_string().replace("ecomdash-staging-", "ecomdash-");
+    assert_eq!(serde_json::from_str::<Value>(&renamed).unwrap(), production);
     for resource in
         items(&staging, "services").chain(items(&staging, "databases")).chain(items(&staging, "envVarGroups"))
     {
@@ -322,6 +316,6 @@ fn the_workflow_pins_its_actions_and_has_the_least_rights() {
     }
     for script in ["bin/check", "bin/test"] {
         assert!(steps.iter().any(|step| step == script), "{script} is not run: {steps:?}");
-        assert!(Path::new(&root()).join(script).exists());
+        assert!(root().join(script).exists());
     }
 }

@@ -4,11 +4,14 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use ecomdash_tests::{Cluster, Ecomdash, SECRET, TestDatabase, bare_command, binary, free_folder, scripts::root};
-use rustix::process::{Pid, Signal, kill_process};
+use ecomdash_tests::{
+    Cluster, Ecomdash, SECRET, TestDatabase, bare_command, binary, free_folder,
+    repository::{files, root},
+};
+use rustix::process::Signal;
 
 /// Who runs a block of commands, by the word that stands behind its language.
 const RUN_BY: [(&str, &str); 4] = [
@@ -54,8 +57,7 @@ fn marked(document: &str, mark: &str) -> String {
 
 /// Where people look for commands.
 fn documents() -> Vec<PathBuf> {
-    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let mut documents: Vec<PathBuf> = docs.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    let mut documents = files(&root().join("docs"), "md");
     documents.push(root().join("README.md"));
     documents
 }
@@ -181,24 +183,15 @@ fn the_demo_starts_as_the_readme_says() {
     let mut shell = shell(&folder, &quick);
     with_cargo(&mut shell, &folder);
     shell.env("ECOMDASH_DATA", &data);
-    let said = folder.join("said");
-    shell.stdout(std::fs::File::create(&said).unwrap()).stderr(std::fs::File::create(folder.join("log")).unwrap());
-    let mut child = shell.spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(90);
-    let text = || std::fs::read_to_string(&said).unwrap();
-    while !text().contains("selling: ") {
-        assert!(child.try_wait().unwrap().is_none() && Instant::now() < deadline, "{}", text());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    shell.env("LOG_LEVEL", "warn").arg("demo"); // its name, by which what it prints may hold tokens
+    let mut demo = Ecomdash::spawn(shell);
+    demo.until_it_says("selling: ", Duration::from_secs(30));
     for expected in ["listening on http://127.0.0.1:", "merchant ", "  curl -s 'http", "/#token=ecd_"] {
-        assert!(text().contains(expected), "{expected} is missing: {}", text());
+        assert!(demo.log().contains(expected), "{expected} is missing: {}", demo.log());
     }
     // Ctrl-C.
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    while child.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < deadline, "it does not end");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    demo.signal(Signal::INT);
+    demo.wait(Duration::from_secs(30));
     assert!(!data.join("postgres/cluster/postmaster.pid").exists(), "the private Postgres is stopped");
     let built = std::fs::read_to_string(folder.join("cargo.asked")).unwrap();
     assert_eq!(built, "build --release --locked --quiet -p ecomdash\n");

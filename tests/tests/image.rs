@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use ecomdash_tests::{Ecomdash, Login, SECRET, TestDatabase, free_folder, scripts::root, until};
+use ecomdash_tests::{Ecomdash, Login, SECRET, TestDatabase, free_folder, repository::root, until};
 use rustix::process::Signal;
 
 /// An instruction and what it says, its continued lines as one.

@@ -7,7 +7,7 @@ use ecomdash_tests::{
     Ecomdash, Shop, TestDatabase,
     bodies::{line, order},
     free_folder,
-    scripts::root,
+    repository::root,
 };
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};

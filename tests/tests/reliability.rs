@@ -1,28 +1,8 @@
 //! docs/reliability.md is true to the tests, and nothing else claims a row that is not in it.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs};
 
-fn root() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
-
-/// Every file of a folder and of those in it, with that ending.
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path, ending));
-        } else if path.extension().is_some_and(|extension| extension == ending) {
-            found.push(path);
-        }
-    }
-    found
-}
+use ecomdash_tests::repository::{files, root};
 
 /// `R-12` and `I-3`, wherever they stand in a text.
 fn ids(text: &str) -> BTreeSet<String> {

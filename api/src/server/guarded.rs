@@ -117,12 +117,11 @@ impl AsyncRead for Guarded {
         if self.refusal.is_some() {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
-        if self.is_late(cx) && self.framing.is_between() {
-            // It asked for nothing, and is told nothing.
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
         if self.is_late(cx) {
-            return Poll::Ready(Err(self.refuse(ApiError::TooSlow, io::ErrorKind::TimedOut)));
+            let late = io::ErrorKind::TimedOut;
+            // Whoever asked for nothing is told nothing.
+            let is_silent = self.framing.is_between();
+            return Poll::Ready(Err(if is_silent { late.into() } else { self.refuse(ApiError::TooSlow, late) }));
         }
         let before = buffer.filled().len();
         match Pin::new(&mut self.stream).poll_read(cx, buffer) {

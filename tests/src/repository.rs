@@ -1,4 +1,4 @@
-//! The scripts of `bin/`, as people run them.
+//! The repository as it lies there: its files, and the scripts of `bin/` as people run them.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,6 +8,25 @@ use std::{
 /// The root of the repository.
 pub fn root() -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).canonicalize().expect("the repository")
+}
+
+/// A file's text.
+pub fn read(file: &str) -> String {
+    std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// Every file of a folder and of those in it, with that ending.
+pub fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files(&path, ending));
+        } else if path.extension().is_some_and(|extension| extension == ending) {
+            found.push(path);
+        }
+    }
+    found
 }
 
 /// A script of `bin/` on a database.
