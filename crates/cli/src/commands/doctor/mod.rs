@@ -1,4 +1,5 @@
-//! `doctor`: looks for every trouble that it knows of, and says what to do about each. It changes nothing.
+//! `doctor`: looks for every trouble that it knows of, and says what to do about each. It mends nothing: with
+//! `--after-restore` it fills a generation of each read model to compare, and deletes it again.
 
 mod api;
 mod fleet;
