@@ -4,15 +4,19 @@
 say() { printf '%s\n' "$*" >&2; }
 
 # Past a connection pooler, if there is one.
-database=${DATABASE_DIRECT_URL:-${DATABASE_URL:-}}
+variable=DATABASE_URL
+[ -z "${DATABASE_DIRECT_URL:-}" ] || variable=DATABASE_DIRECT_URL
+database=${!variable:-}
 [ -n "$database" ] || {
   say "DATABASE_URL is not set"
   exit 2
 }
-# Where they are installed without being on the path.
+# Where they are installed without being on the path: the newest first, since none reads a server newer than itself.
+installed=""
 for dir in /usr/lib/postgresql/*/bin /opt/homebrew/opt/postgresql@*/bin /usr/local/opt/postgresql@*/bin; do
-  [ ! -d "$dir" ] || PATH=$PATH:$dir
+  [ ! -d "$dir" ] || installed=$dir:$installed
 done
+PATH=$PATH:${installed%:}
 [ -z "${ECOMDASH_PG_BIN:-}" ] || PATH=$ECOMDASH_PG_BIN:$PATH
 for program in psql pg_dump pg_restore; do
   command -v "$program" >/dev/null || {
@@ -21,23 +25,32 @@ for program in psql pg_dump pg_restore; do
   }
 done
 # What stands in a command line is seen by everyone on the machine, so the password goes by the environment.
-if [[ $database =~ ^(postgres(ql)?://[^:@/]+):([^@/]*)@(.*)$ ]]; then
-  PGPASSWORD=$(printf '%b' "${BASH_REMATCH[3]//%/\\x}")
+decoded() { printf '%b' "$(printf '%s' "${1//\\/\\\\}" | sed 's/%\([0-9A-Fa-f][0-9A-Fa-f]\)/\\x\1/g')"; }
+if [[ $database =~ ^(postgres(ql)?://[^:@/?#]*):([^/?#]*)@(.*)$ ]]; then
+  PGPASSWORD=$(decoded "${BASH_REMATCH[3]}")
   export PGPASSWORD
   database=${BASH_REMATCH[1]}@${BASH_REMATCH[4]}
 fi
+form='^postgres(ql)?://([^:@/?]*@)?(\[[0-9a-fA-F:]+\]|[^:@/?]*)(:[0-9]+)?(/[^?@]*)?([?][^@]*)?$'
+[[ $database =~ $form && ! $database =~ [?\&](password|sslpassword|user)= ]] || {
+  say "$variable is of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE; other characters than letters and digits are" \
+    "percent-encoded"
+  exit 2
+}
+say "the database of $variable: ${database%%[?]*}"
 
 ask() { psql -XAtq -v ON_ERROR_STOP=1 --dbname="$database" --command="$1"; }
 
-# alter FORCE|NO FORCE CONDITION: of each tenant table by itself. Its lock is not waited for long, since all others would
-# wait behind it.
+# alter FORCE|NO FORCE CONDITION: of each tenant table by itself, none of anybody else's. Its lock is not waited for long,
+# since all others would wait behind it.
 alter() {
   local tries=0
   until psql -XAtq -v ON_ERROR_STOP=1 --dbname="$database" >/dev/null <<SQL
 SET lock_timeout = '2s';
-SELECT format('ALTER TABLE %I $1 ROW LEVEL SECURITY', c.relname)
+SELECT format('ALTER TABLE public.%I $1 ROW LEVEL SECURITY', c.relname)
 FROM pg_class c
-WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relrowsecurity AND $2
+JOIN pg_policy p ON p.polrelid = c.oid AND p.polname = 'tenant'
+WHERE c.relnamespace = 'public'::regnamespace AND pg_has_role(c.relowner, 'USAGE') AND $2
 \gexec
 SQL
   do

@@ -11,11 +11,18 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 has cargo || PATH=$PATH:${HOME:-}/.cargo/bin
 
+# Asks for a password where somebody is there to give it.
 as_root() {
-  if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+  local ask=-n
+  [ ! -t 2 ] || ask=--prompt="password of %u, to install what is missing: "
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$ask" "$@"; fi
 }
 
-apt_get() { as_root env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 apt-get -qq -y "$@" </dev/null >&2; }
+# On a new machine, the system may be updating itself.
+apt_get() {
+  as_root env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 \
+    apt-get -qq -y -o DPkg::Lock::Timeout=120 "$@" </dev/null >&2
+}
 
 # Where crates/cli/src/postgres.rs looks too: the one we need may not be on the PATH.
 has_postgres() {
@@ -30,17 +37,40 @@ has_postgres() {
   return 1
 }
 
-# Other clocks for the tests. Where they are not packaged, the tests that need them say that they looked at nothing.
-has_clocks() { has faketime || ! has apt-get; }
+# The oldest Rust that builds this.
+rust_version=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+has_rust() {
+  local version
+  version=$(rustc --version 2>/dev/null | sed 's/^rustc \([0-9.]*\).*/\1/')
+  [ "$(printf '%s\n' "$rust_version" "${version:-0}" | sort -t. -k1,1n -k2,2n -k3,3n | head -n 1)" = "$rust_version" ]
+}
+
+# What apt would install is new enough.
+apt_has_postgres() {
+  local version
+  version=$(apt-cache policy postgresql 2>/dev/null | sed -n 's/^ *Candidate: \([0-9]*\).*/\1/p')
+  [ "${version:-0}" -ge 15 ]
+}
 
 # Prints what is still missing, as one line.
 missing() {
   local list=""
-  has cargo || list+="; cargo (https://rustup.rs)"
+  if ! has cargo; then
+    list+="; cargo (https://rustup.rs)"
+  elif ! has_rust; then
+    list+="; Rust $rust_version or newer (rustup update, or https://rustup.rs)"
+  fi
   has cc || list+="; a C compiler (apt-get install -y gcc libc6-dev; on macOS: xcode-select --install)"
   has curl || list+="; curl"
   has openssl || list+="; openssl"
-  has_postgres || list+="; PostgreSQL 15 or newer (apt-get install -y postgresql; on macOS: brew install postgresql@17)"
+  if has_postgres; then
+    :
+  elif has apt-cache && ! apt_has_postgres; then
+    list+="; PostgreSQL 15 or newer, which this system has not: add PostgreSQL's own packages by apt-get install -y \
+postgresql-common, then /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y, then apt-get install -y postgresql-17"
+  else
+    list+="; PostgreSQL 15 or newer (apt-get install -y postgresql; on macOS: brew install postgresql@17)"
+  fi
   printf '%s' "${list#; }"
 }
 
@@ -50,15 +80,17 @@ install_missing() {
   has cc || apt+=" gcc libc6-dev"
   has curl || { apt+=" curl" && brew+=" curl"; }
   has openssl || { apt+=" openssl" && brew+=" openssl"; }
-  has_postgres || { apt+=" postgresql postgresql-contrib" && brew+=" postgresql@17"; }
-  has slowhttptest || apt+=" slowhttptest" # one test asks another's program
-  has_clocks || apt+=" faketime"
-  [ -n "$apt" ] || return 0
+  has_postgres || brew+=" postgresql@17"
   if ! has apt-get; then
     [ -z "$brew" ] || ! has brew || brew install $brew >&2
     return
   fi
-  as_root true 2>/dev/null || return 0
+  [ -n "$apt$brew" ] || return 0
+  say "looking for$apt$brew"
+  as_root true || return 0
+  apt_get update || true
+  has_postgres || ! apt_has_postgres || apt+=" postgresql postgresql-contrib"
+  [ -n "$apt" ] || return 0
   # Debian would start a server of its own on port 5432.
   local conf=/etc/postgresql-common/createcluster.conf
   if [[ $apt == *postgresql* && ! -e $conf ]]; then
@@ -66,7 +98,6 @@ install_missing() {
     echo 'create_main_cluster = false' | as_root tee $conf >/dev/null
   fi
   say "installing:$apt"
-  apt_get update || true
   apt_get install $apt
   has mold || apt_get install mold || true # only faster
 }
@@ -93,7 +124,7 @@ use_fast_linker() {
 
 need_tools() {
   local list
-  if [ -n "$(missing)" ] || ! has slowhttptest || ! has_clocks; then install_missing || true; fi
+  [ -z "$(missing)" ] || install_missing || true
   list=$(missing)
   if [ -n "$list" ]; then
     say "please install: $list"
@@ -102,36 +133,38 @@ need_tools() {
   use_fast_linker
 }
 
-# Two programs that some tests run: promtool and redis-server. Where they cannot be had, those tests say so. Debian's
-# packages of both start a server, now and at every boot. So promtool is unpacked from its package and not installed, and
-# Redis is taken from redis-tools, which has the same program under another name and no service.
+# Programs that some tests run: promtool, redis-server, another's slow attacks, other clocks. Where they cannot be had, those
+# tests say so. Debian's packages of the first two start a server, now and at every boot. So promtool is unpacked from its
+# package and not installed, and Redis is taken from redis-tools, which has the same program under another name and no service.
 need_test_tools() {
   local tools work
-  has promtool && has redis-server && return
   tools=${CARGO_TARGET_DIR:-target}/tools
   mkdir -p "$tools"
   tools=$(cd "$tools" && pwd -P)
   PATH=$PATH:$tools
-  has promtool && has redis-server && return
   if ! has apt-get; then
     has redis-server || { has brew && brew install redis >&2; } || true
     has promtool || { has brew && brew install prometheus >&2; } || true
     return 0
   fi
-  work=$(mktemp -d)
-  chmod 755 "$work" # apt's own user writes there
-  say "fetching promtool and redis-server for the tests"
+  ! { has promtool && has redis-server && has slowhttptest && has faketime; } || return 0
+  say "fetching promtool, redis-server, slowhttptest and faketime for the tests"
+  as_root true || return 0
   apt_get update || true
+  has slowhttptest || apt_get install slowhttptest || true
+  has faketime || apt_get install faketime || true
   if ! has redis-server; then
     apt_get install --no-install-recommends redis-tools &&
       ln -sf /usr/bin/redis-check-rdb "$tools/redis-server" || true
   fi
   if ! has promtool; then
+    work=$(mktemp -d)
+    chmod 755 "$work" # apt's own user writes there
     (cd "$work" && apt-get -qq download prometheus </dev/null >&2 &&
       dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool >promtool &&
       chmod 755 promtool && ./promtool --version >/dev/null && mv promtool "$tools/") || true
+    rm -rf "$work"
   fi
-  rm -rf "$work"
 }
 
 # False if there is none and none can be built: `cargo test` has to do.

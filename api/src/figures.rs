@@ -21,6 +21,8 @@ pub struct Figures {
     pub currency: Currency,
     /// The shop's permanent domain.
     pub domain: String,
+    /// What its log says of it.
+    pub shop: Shop,
     /// What time it is.
     pub now: DateTime<Utc>,
 }
@@ -67,6 +69,7 @@ impl Figures {
             timezone: row.timezone.and_then(|name| name.parse().ok()).unwrap_or(of_shop.timezone()),
             currency: of_shop.currency().ok_or(ApiError::NotFound("no such shop"))?,
             domain: row.domain,
+            shop: of_shop,
             now: (app.clock)(),
             tx,
         })

@@ -34,6 +34,14 @@ pub struct TokenInfo {
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
+impl TokenInfo {
+    /// Whether it opens anything.
+    #[must_use]
+    pub fn is_good(&self, now: DateTime<Utc>) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| end > now)
+    }
+}
+
 /// Makes a token for a shop and a role; operators have no shop.
 ///
 /// # Errors

@@ -31,6 +31,8 @@ pub struct Backlog {
     pub pending: i64,
     /// Age of the oldest of them.
     pub oldest_pending_s: f64,
+    /// For how long one of them has been due: what is put off, or was asked for again, is younger than its delivery.
+    pub oldest_due_s: f64,
     /// Dead letters.
     pub dead: i64,
     /// In the order of [`PROJECTIONS`].
@@ -188,6 +190,7 @@ pub async fn backlog(database: &Database, shop: ShopId) -> Result<Option<Backlog
         r#"SELECT count(*) AS "pending!",
                   COALESCE(GREATEST(EXTRACT(epoch FROM clock_timestamp() - min(received_at))::float8, 0), 0)
                       AS "oldest_s!",
+                  COALESCE(GREATEST(EXTRACT(epoch FROM clock_timestamp() - min(due_at))::float8, 0), 0) AS "due_s!",
                   (SELECT count(*) FROM inbox WHERE shop_id = $1 AND status = 'dead') AS "dead!"
            FROM inbox
            WHERE shop_id = $1 AND status = 'pending'
@@ -220,6 +223,7 @@ pub async fn backlog(database: &Database, shop: ShopId) -> Result<Option<Backlog
     Ok((!models.is_empty()).then_some(Backlog {
         pending: inbox.pending,
         oldest_pending_s: inbox.oldest_s,
+        oldest_due_s: inbox.due_s,
         dead: inbox.dead,
         models,
     }))

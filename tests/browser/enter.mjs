@@ -33,10 +33,29 @@ try {
   steps.forgotten = await seen('#enter');
   await page.reload();
   steps.reloaded = await seen('#enter');
+  // Links that are opened where the page is shown already: no loading, only another `#`.
+  await page.goto(`${url}#token=${encodeURIComponent('ecd_with…an ellipsis')}`);
+  await page.locator('#message:not(:empty)').waitFor();
+  steps.impossible = await seen('#enter', '#message', '#live.good');
   await page.goto(`${url}#token=${good}`);
-  await page.reload();
   steps.linked = await seen('#known', '#shops tr >> nth=0');
   steps.address = page.url();
+  // The API hangs: it is not shown as working for ever.
+  await page.route('**/health', () => {});
+  await page.locator('#live.bad').waitFor({ timeout: 25_000 });
+  steps.hanging = await seen('#live.bad');
+  await page.unroute('**/health');
+  await page.locator('#live.good').waitFor({ timeout: 25_000 });
+  // A late answer to the token before is not taken for one to this.
+  await page.route('**/api/shops', async (route) => {
+    if (route.request().headers().authorization.endsWith(wrong)) await new Promise((done) => setTimeout(done, 2_000));
+    await route.continue();
+  });
+  await page.getByRole('button', { name: 'Forget the token' }).click();
+  await enter(wrong);
+  await enter(good);
+  await page.waitForTimeout(3_000);
+  steps.late = await seen('#known', '#shops tr >> nth=0');
   console.log(JSON.stringify(steps, null, 2));
 } finally {
   await browser.close();

@@ -22,11 +22,20 @@ pub mod surface;
 
 pub use ask::{number, until};
 pub use database::{Cluster, Login, TestDatabase};
-pub use process::{Ecomdash, bare_command, binary, command_on, free_folder, run};
+pub use process::{Ecomdash, bare_command, binary, command_on, free_folder, run, with_clock};
 pub use redis::Redis;
 pub use shop::{Metrics, SECRET, Shop};
 
-use std::path::PathBuf;
+use std::{io::Write, path::PathBuf};
+
+/// For whatever is asked over HTTP.
+///
+/// # Panics
+/// Where none can be made.
+#[must_use]
+pub fn client() -> reqwest::Client {
+    cli::http_client().build().expect("an HTTP client")
+}
 
 /// Shopify's real bodies, where this checkout has them beside it. Says loudly when it has not.
 pub fn fixtures() -> Option<PathBuf> {
@@ -35,6 +44,17 @@ pub fn fixtures() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("WARNING: the folder of real Shopify bodies is absent: this test looked at NOTHING");
+    looked_at_nothing("the folder of real Shopify bodies is absent");
     None
+}
+
+/// A test that cannot look at what it is for says so, to whoever reads its output and to `bin/test`, which tells of all of
+/// them at its end.
+pub fn looked_at_nothing(why: &str) {
+    eprintln!("WARNING: {why}: this test looked at NOTHING");
+    if let Some(folder) = std::env::var_os("ECOMDASH_TEST_DATA") {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(PathBuf::from(folder).join("skipped"));
+        let name = std::env::var("NEXTEST_TEST_NAME").unwrap_or_else(|_| "a test".to_owned());
+        let _ = file.and_then(|mut file| file.write_all(format!("{name}: {why}\n").as_bytes()));
+    }
 }

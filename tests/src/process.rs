@@ -238,6 +238,25 @@ pub fn command_on(database: &TestDatabase) -> Command {
     command
 }
 
+/// A command of the binary with another clock: by faketime's library, as its wrapper would be a process of its own. Says
+/// loudly when there is none.
+pub fn with_clock(database: &TestDatabase, environment: &[(&str, &str)], arguments: &[&str]) -> Option<Command> {
+    let library = std::fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketimeMT.so.1")))
+        .find(|library| library.exists());
+    let Some(library) = library else {
+        crate::looked_at_nothing("faketime is not installed");
+        return None;
+    };
+    let mut command = command_on(database);
+    // Timers go by the clock that only rises, which nobody sets.
+    command.args(arguments).env("LD_PRELOAD", library).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    command.envs(environment.iter().copied());
+    Some(command)
+}
+
 /// Runs a command of the binary on a database to its end: whether it succeeded, and what it printed.
 pub fn run(database: &TestDatabase, arguments: &[&str]) -> (bool, String) {
     let mut command = command_on(database);

@@ -51,7 +51,7 @@ impl Redis {
         match command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
             Ok(child) => self.child = Some(child),
             Err(error) => {
-                eprintln!("WARNING: redis-server cannot be run ({error}): this test looked at NOTHING");
+                crate::looked_at_nothing(&format!("redis-server cannot be run ({error})"));
                 return Started::Missing;
             }
         }

@@ -46,7 +46,7 @@ impl Shop {
         let id = ingest::register(database, &registration, Utc::now()).await.expect("registered");
         let token = api::issue(database, Some(id), Role::Merchant, None).await.expect("a token");
         let token = token.secret.expose_secret().to_owned();
-        Self { id, domain: domain.to_owned(), token, client: Client::new(), url: url.to_owned() }
+        Self { id, domain: domain.to_owned(), token, client: crate::client(), url: url.to_owned() }
     }
 
     /// The same shop behind another process.

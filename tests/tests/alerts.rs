@@ -18,7 +18,7 @@ fn promtool(folder: &Path, arguments: &[&str]) -> Option<Output> {
     match Command::new("promtool").args(arguments).current_dir(folder).output() {
         Ok(output) => Some(output),
         Err(error) => {
-            eprintln!("WARNING: promtool cannot be run ({error}): this test looked at NOTHING");
+            ecomdash_tests::looked_at_nothing(&format!("promtool cannot be run ({error})"));
             None
         }
     }

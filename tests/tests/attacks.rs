@@ -106,7 +106,7 @@ async fn r_70_two_hundred_slow_clients_are_cut_while_others_are_served() {
 async fn r_70_slowhttptest_is_cut_too() {
     let is_there = Command::new("slowhttptest").arg("-h").output().is_ok();
     if !is_there {
-        eprintln!("WARNING: slowhttptest is not installed: this test looked at NOTHING");
+        ecomdash_tests::looked_at_nothing("slowhttptest is not installed");
         return;
     }
     let (_database, server, _shop) = world().await;

@@ -100,6 +100,9 @@ async fn r_21_what_is_restored_into_an_empty_cluster_has_the_same_figures_and_th
     assert!(ok, "{text}");
     let (ok, text) = said(&mut script("restore", &restored.url, &[dump]));
     assert!(!ok && text.contains("is not empty"), "{text}");
+    let wrong = restored.url.replace("canary-of-the-login", "some-other-login");
+    let (ok, text) = said(&mut script("restore", &wrong, &[dump]));
+    assert!(!ok && text.contains("password authentication failed") && !text.contains("not empty"), "{text}");
 
     // As the dump was taken: lifted. The doctor sees it, and `migrate` mends it.
     assert!(lifted(&mut elsewhere).await > 0);
@@ -158,9 +161,10 @@ fn clone(database: &TestDatabase) -> TestDatabase {
 }
 
 /// A `pg_dump` on the path that does something else.
-fn with_pg_dump(command: &mut Command, folder: &Path, does: &str) {
+fn with_pg_dump(command: &mut Command, folder: &Path, version: &str, does: &str) {
     let program = folder.join("pg_dump");
-    std::fs::write(&program, format!("#!/bin/sh\n{does}\n")).unwrap();
+    let version = format!("[ \"$1\" != --version ] || {{ echo 'pg_dump (PostgreSQL) {version}'; exit; }}");
+    std::fs::write(&program, format!("#!/bin/sh\n{version}\n{does}\n")).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     command.env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap()));
     command.env_remove("ECOMDASH_PG_BIN");
@@ -175,13 +179,18 @@ async fn a_backup_that_fails_leaves_no_file_and_lifts_nothing_for_long() {
     let mut superuser = database.superuser().await;
 
     let mut failing = script("backup", &database.url, &[dump.to_str().unwrap()]);
-    with_pg_dump(&mut failing, &folder, "exit 3");
+    with_pg_dump(&mut failing, &folder, "99.1", "exit 3");
     let (ok, text) = said(&mut failing);
     assert!(!ok && !dump.exists(), "{text}");
     assert_eq!(lifted(&mut superuser).await, 0);
 
+    let mut older = script("backup", &database.url, &[dump.to_str().unwrap()]);
+    with_pg_dump(&mut older, &folder, "9.6.24", "exit 3");
+    let (ok, text) = said(&mut older);
+    assert!(!ok && text.contains("which pg_dump of 9 cannot read"), "{text}");
+
     let mut hanging = script("backup", &database.url, &[dump.to_str().unwrap()]);
-    with_pg_dump(&mut hanging, &folder, "exec sleep 600");
+    with_pg_dump(&mut hanging, &folder, "99.1", "exec sleep 600");
     let mut child = hanging.spawn().unwrap();
     until("it is lifted", async || lifted(&mut superuser).await > 0).await;
     // While it is, those who serve are held by it all the same.
@@ -196,15 +205,73 @@ async fn a_backup_that_fails_leaves_no_file_and_lifts_nothing_for_long() {
         Command::new("kill").args(["-KILL", &pid]).status().unwrap();
     }
     let (ok, text) = run(&database, &["doctor"]);
-    assert!(!ok && text.contains("→ ecomdash migrate"), "{text}");
+    assert!(!ok && text.contains("then ecomdash migrate"), "{text}");
     let (ok, text) = run(&database, &["migrate"]);
     assert!(ok, "{text}");
     assert_eq!(lifted(&mut superuser).await, 0);
     assert!(!dump.exists());
+    let partial = folder.join("ecomdash.dump.partial");
+    let (ok, text) = said(&mut script("backup", &database.url, &[dump.to_str().unwrap()]));
+    assert!(!ok && text.contains("or one was killed"), "{text}");
+    std::fs::remove_file(partial).unwrap();
 
     let wrong = database.url.replace("canary-of-the-login", "some-other-login");
     let (ok, text) = said(&mut script("backup", &wrong, &[dump.to_str().unwrap()]));
     assert!(!ok && text.contains("password authentication failed") && !text.contains("some-other"), "{text}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// What has nothing to do with us is left alone, and nobody waits for what a dump holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn backups_and_migrations_touch_only_what_is_ours_and_wait_for_no_dump() {
+    let folder = free_folder();
+    let dump = folder.join("ecomdash.dump");
+    let dump = dump.to_str().unwrap();
+    let database = TestDatabase::new().await;
+    let mut superuser = database.superuser().await;
+    let foreign = "CREATE TABLE theirs (shop_id text); ALTER TABLE theirs ENABLE ROW LEVEL SECURITY;
+                   CREATE POLICY own ON theirs; ALTER TABLE theirs OWNER TO ecomdash_owner";
+    sqlx::raw_sql(foreign).execute(&mut superuser).await.unwrap();
+    let role = format!("reader_{}", database.name);
+    sqlx::raw_sql(&format!("CREATE ROLE {role}; GRANT SELECT ON daily_sales TO {role}"))
+        .execute(&mut superuser)
+        .await
+        .unwrap();
+
+    // A file of another backup, or of one that was killed.
+    std::fs::create_dir(format!("{dump}.partial")).unwrap();
+    let (ok, text) = said(&mut script("backup", &database.url, &[dump]));
+    assert!(!ok && text.contains("another backup"), "{text}");
+    assert_eq!(lifted(&mut superuser).await, 1);
+    std::fs::remove_dir(format!("{dump}.partial")).unwrap();
+    let (ok, text) = said(&mut script("backup", &database.url, &["-x.dump"]));
+    assert!(!ok && text.contains("usage"), "{text}");
+    let in_the_query = format!("{}&password=canary-27c1", database.url);
+    let (ok, text) = said(&mut script("backup", &in_the_query, &[dump]));
+    assert!(!ok && text.contains("is of the form") && !text.contains("canary"), "{text}");
+
+    let (ok, text) = tokio::task::block_in_place(|| said(&mut script("backup", &database.url, &[dump])));
+    assert!(ok && text.contains(&database.name), "{text}");
+    assert_eq!(lifted(&mut superuser).await, 1, "theirs");
+
+    // A dump holds a table whose row-level security is lifted: `migrate` leaves it and ends, and readers do not wait.
+    let mut dumping = database.superuser().await;
+    for sql in ["ALTER TABLE events NO FORCE ROW LEVEL SECURITY", "BEGIN; LOCK TABLE events IN ACCESS SHARE MODE"] {
+        sqlx::raw_sql(sql).execute(&mut dumping).await.unwrap();
+    }
+    let (ok, text) = tokio::task::block_in_place(|| run(&database, &["migrate"]));
+    assert!(ok && text.contains("stays so for now") && text.contains(&database.name), "{text}");
+    assert_eq!(lifted(&mut superuser).await, 2);
+    sqlx::raw_sql("COMMIT").execute(&mut dumping).await.unwrap();
+    let (ok, text) = run(&database, &["migrate"]);
+    assert!(ok && text.contains("holds again"), "{text}");
+    assert_eq!(lifted(&mut superuser).await, 1);
+
+    // A server without a role that the dump grants something to.
+    sqlx::raw_sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).execute(&mut superuser).await.unwrap();
+    let empty = TestDatabase::empty(ecomdash_tests::Login::Ordinary).await;
+    let (ok, text) = said(&mut script("restore", &empty.url, &[dump]));
+    assert!(!ok && text.contains(&format!("CREATE ROLE {role} NOLOGIN")), "{text}");
     std::fs::remove_dir_all(folder).unwrap();
 }
 

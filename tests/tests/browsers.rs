@@ -1,7 +1,7 @@
 //! What browsers are told: which origins may call the API, and the headers that every answer carries.
 
 use ecomdash_tests::{Ecomdash, Shop, TestDatabase, command_on};
-use reqwest::{Client, Method, Response, header::HeaderMap};
+use reqwest::{Method, Response, header::HeaderMap};
 
 const ORIGIN: &str = "https://dash.example.com";
 
@@ -12,7 +12,7 @@ fn start(database: &TestDatabase, environment: &[(&str, &str)]) -> Ecomdash {
 }
 
 async fn ask(server: &Ecomdash, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
-    let mut request = Client::new().request(method, format!("{}{path}", server.url));
+    let mut request = ecomdash_tests::client().request(method, format!("{}{path}", server.url));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

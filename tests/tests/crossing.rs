@@ -7,7 +7,7 @@ use ecomdash_tests::{
     bodies::{line, order},
     surface::{Operation, operations},
 };
-use reqwest::{Client, RequestBuilder};
+use reqwest::RequestBuilder;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -100,7 +100,7 @@ fn guarded() -> Vec<Operation> {
 #[tokio::test]
 async fn what_is_another_shop_s_is_as_if_it_were_not_there() {
     let world = world().await;
-    let client = Client::new();
+    let client = ecomdash_tests::client();
     let url = &world.server.url;
     let mut crossed = 0;
     for operation in guarded() {
@@ -154,7 +154,7 @@ async fn what_is_another_shop_s_is_as_if_it_were_not_there() {
 #[tokio::test]
 async fn another_shop_s_cursors_lead_nowhere_else() {
     let world = world().await;
-    let client = Client::new();
+    let client = ecomdash_tests::client();
     let mut cursors = 0;
     for operation in guarded() {
         if operation.parameters().iter().all(|parameter| parameter.name != "cursor") {

@@ -80,11 +80,16 @@ fn it_tells_a_past_sells_and_goes_on_where_it_stopped() {
     assert!(first.terminate().success(), "{}", first.log());
 
     // Other shops than before are not mixed in.
-    let refused = command(&data, &["--seed", "6"]).output().unwrap();
-    assert!(!refused.status.success());
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("--fresh begins anew"));
+    for other in [["--seed", "6"], ["--days", "5"], ["--shops", "3"]] {
+        let refused = command(&data, &other).output().unwrap();
+        assert!(!refused.status.success());
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("--fresh begins anew"));
+    }
 
-    let mut second = Ecomdash::spawn(command(&data, &[]));
+    let mut second = Ecomdash::spawn(command(&data, &["--shops", "2", "--days", "4", "--seed", "5"]));
+    let beside = command(&data, &[]).output().unwrap();
+    assert!(!beside.status.success());
+    assert!(String::from_utf8_lossy(&beside.stderr).contains("a demo runs in"));
     second.until_it_says("going on where the last demo stopped", PATIENCE);
     second.until_it_says("selling: ", PATIENCE);
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -109,19 +114,24 @@ fn it_tells_a_past_sells_and_goes_on_where_it_stopped() {
     std::fs::remove_dir_all(data).unwrap();
 }
 
-/// Ctrl-C at whichever moment of its start: it ends in good order, and leaves no server behind.
+/// Ctrl-C at whichever moment of its start: it ends in good order, and leaves no server behind; the next one begins anew.
 #[test]
 fn ctrl_c_while_it_starts_leaves_nothing_behind() {
     for wait_ms in [0, 60, 150, 400, 900, 1_600] {
         let data = free_folder();
-        let mut demo = Ecomdash::work(command(&data, &["--days", "1"]));
-        std::thread::sleep(Duration::from_millis(wait_ms));
-        demo.signal(Signal::INT);
-        let status = demo.wait(Duration::from_secs(60));
-        // Before it listens for signals, one ends it as it ends any program.
-        let is_ended_by_it = status.signal() == Some(2) && !data.join("postgres").exists();
-        assert!(status.success() || is_ended_by_it, "after {wait_ms} ms: {status}");
-        assert!(!data.join("postgres/cluster/postmaster.pid").exists(), "after {wait_ms} ms a server is left");
+        for arguments in [["--days", "1"].as_slice(), &["--days", "1", "--fresh"]] {
+            let mut demo = Ecomdash::work(command(&data, arguments));
+            std::thread::sleep(Duration::from_millis(wait_ms));
+            demo.signal(Signal::INT);
+            let status = demo.wait(Duration::from_secs(60));
+            // Before it listens for signals, one ends it as it ends any program.
+            let is_ended_by_it = status.signal() == Some(2) && wait_ms < 400;
+            assert!(status.success() || is_ended_by_it, "{arguments:?} after {wait_ms} ms: {status}: {}", demo.log());
+            assert!(
+                !data.join("demo/postgres/cluster/postmaster.pid").exists(),
+                "{arguments:?}: after {wait_ms} ms a server is left"
+            );
+        }
         std::fs::remove_dir_all(data).unwrap();
     }
 }
@@ -136,10 +146,12 @@ fn it_keeps_away_from_what_is_not_its_own() {
     let mut register = bare_command(&data);
     register.args(["shop", "register", "a.myshopify.com", "--timezone", "UTC", "--currency", "USD"]);
     assert!(register.output().unwrap().status.success());
-    let fresh = command(&data, &["--fresh"]).output().unwrap();
-    assert!(!fresh.status.success());
-    assert!(String::from_utf8_lossy(&fresh.stderr).contains("nothing there is thrown away"));
+    for arguments in [["--days", "1"].as_slice(), &["--days", "1", "--fresh"]] {
+        let mut demo = Ecomdash::spawn(command(&data, arguments));
+        assert!(demo.terminate().success());
+    }
     let list = bare_command(&data).args(["shop", "list"]).output().unwrap();
-    assert!(String::from_utf8_lossy(&list.stdout).contains("a.myshopify.com"));
+    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    assert!(list.contains("a.myshopify.com") && list.lines().count() <= 2, "{list}");
     std::fs::remove_dir_all(data).unwrap();
 }

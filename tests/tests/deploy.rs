@@ -42,7 +42,7 @@ fn schemas() -> Vec<Value> {
     let schemas: Vec<Value> =
         names.into_iter().filter_map(read).map(|text| serde_json::from_str(&text).unwrap()).collect();
     if schemas.len() < names.len() {
-        eprintln!("WARNING: the schemas of Blueprints are absent: this test looked at NOTHING");
+        ecomdash_tests::looked_at_nothing("the schemas of Blueprints are absent");
     }
     schemas
 }
@@ -197,7 +197,10 @@ fn a_blueprint_s_services_fit_its_database_and_end_in_good_order() {
         let blueprint = yaml(file);
         let mut needed = 2;
         for service in programs(&blueprint) {
-            let own: u64 = if service["type"] == "web" { 5 } else { 4 };
+            let usual = if service["type"] == "web" { cli::SERVE_CONNECTIONS } else { cli::WORK_CONNECTIONS };
+            let given =
+                variables(&blueprint, service).get("DATABASE_POOL_SIZE").map(|size| size["value"].as_str().unwrap());
+            let own: u64 = given.map_or(u64::from(usual), |size| size.parse().unwrap());
             let instances =
                 service["scaling"]["maxInstances"].as_u64().or(service["numInstances"].as_u64()).unwrap_or(1);
             needed += 2 * instances * own;
@@ -275,7 +278,8 @@ async fn the_fleet_of_the_blueprint_works() {
     let body = order(1, "2026-11-01T12:00:00Z", vec![line(1, "10.00", 1)]).0;
     assert_eq!(shop.deliver("orders/create", &body).await, 200);
     assert_eq!(shop.metrics("2026-11-01", "2026-11-01").await.get("orders"), Some(1));
-    let ready: Value = reqwest::get(format!("{}/health/ready", serve.url)).await.unwrap().json().await.unwrap();
+    let ready: Value =
+        ecomdash_tests::client().get(format!("{}/health/ready", serve.url)).send().await.unwrap().json().await.unwrap();
     assert_eq!(ready["status"], "ready", "Redis is used");
     let (ok, told) = run(&database, &["doctor"]);
     assert!(ok, "{told}");

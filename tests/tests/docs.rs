@@ -109,7 +109,7 @@ fn every_command_that_is_named_exists() {
 /// A folder that looks like a checkout to whoever follows the documents.
 fn checkout() -> PathBuf {
     let folder = free_folder();
-    for name in ["bin", "docs"] {
+    for name in ["bin", "docs", "Cargo.toml"] {
         std::os::unix::fs::symlink(root().join(name), folder.join(name)).unwrap();
     }
     folder
@@ -120,7 +120,12 @@ fn with_cargo(command: &mut Command, folder: &Path) {
     let tools = folder.join("tools");
     std::fs::create_dir_all(&tools).unwrap();
     let script = format!(
-        "#!/bin/sh\necho \"$@\" >>'{0}/cargo.asked'\nmkdir -p \"$CARGO_TARGET_DIR/release\"\nln -sf '{1}' \"$CARGO_TARGET_DIR/release/ecomdash\"\n",
+        "#!/bin/sh
+echo \"$@\" >>'{0}/cargo.asked'
+mkdir -p \"$CARGO_TARGET_DIR/release\"
+ln -sf '{1}' \"$CARGO_TARGET_DIR/release/ecomdash\"
+[ \"$1\" != run ] || {{ while [ \"$1\" != -- ]; do shift; done; shift; exec '{1}' \"$@\"; }}
+",
         folder.display(),
         binary().display()
     );
@@ -192,9 +197,10 @@ fn the_demo_starts_as_the_readme_says() {
     // Ctrl-C.
     demo.signal(Signal::INT);
     demo.wait(Duration::from_secs(30));
-    assert!(!data.join("postgres/cluster/postmaster.pid").exists(), "the private Postgres is stopped");
+    assert!(!data.join("demo/postgres/cluster/postmaster.pid").exists(), "the private Postgres is stopped");
     let built = std::fs::read_to_string(folder.join("cargo.asked")).unwrap();
-    assert_eq!(built, "build --release --locked --quiet -p ecomdash\n");
+    let first = built.lines().next().unwrap();
+    assert_eq!(first, "build --profile demo --locked --quiet -p ecomdash");
     std::fs::remove_dir_all(folder).unwrap();
 }
 

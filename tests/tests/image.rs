@@ -235,7 +235,11 @@ async fn the_dockerfile_s_commands_build_a_program_that_runs_alone() {
     assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
     let mut server = Ecomdash::spawn(command(&["serve", "--host", "127.0.0.1", "--port", "0"]));
     until("it is ready", async || {
-        reqwest::get(format!("{}/health/ready", server.url)).await.is_ok_and(|answer| answer.status() == 200)
+        ecomdash_tests::client()
+            .get(format!("{}/health/ready", server.url))
+            .send()
+            .await
+            .is_ok_and(|answer| answer.status() == 200)
     })
     .await;
     // As an orchestrator ends it: it is the first process, and no shell swallows the signal.

@@ -263,7 +263,7 @@ async fn r_86_a_pooled_connection_keeps_nothing_of_a_shop_whatever_ended_its_tra
 async fn only_a_good_token_of_the_right_role_gets_in() {
     let World { database, ours, _server, .. } = world().await;
     let store = database.open();
-    let client = reqwest::Client::new();
+    let client = ecomdash_tests::client();
     let ask = async |header: Option<String>, path: &str| {
         let request = client.get(format!("{}{path}", _server.url));
         let request = header.into_iter().fold(request, |request, value| request.header("Authorization", value));

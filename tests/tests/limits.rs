@@ -31,7 +31,7 @@ async fn knock(client: &Client, url: &str, forwarded: Option<&str>) -> Response 
 
 /// How many of `count` requests, 16 at a time, are let through.
 async fn let_through(urls: &[&str], count: usize, forwarded: Option<&str>) -> usize {
-    let client = Client::new();
+    let client = ecomdash_tests::client();
     let mut passed = 0;
     for begin in (0..count).step_by(16) {
         let batch = (begin..count.min(begin + 16)).map(|n| knock(&client, urls[n % urls.len()], forwarded));
@@ -46,7 +46,7 @@ async fn let_through(urls: &[&str], count: usize, forwarded: Option<&str>) -> us
 }
 
 async fn metric(url: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
-    let answer = Client::new().get(format!("{url}/metrics")).bearer_auth(METRICS.1).send().await.unwrap();
+    let answer = ecomdash_tests::client().get(format!("{url}/metrics")).bearer_auth(METRICS.1).send().await.unwrap();
     value(&answer.text().await.unwrap(), name, labels).unwrap_or_else(|| panic!("{name}"))
 }
 
@@ -80,7 +80,7 @@ async fn counted_by_redis<Check: FnOnce()>(urls: &[&str], mut act: impl AsyncFnM
 
 /// What a process that can serve says of itself.
 async fn readiness(url: &str) -> String {
-    let answer = reqwest::get(format!("{url}/health/ready")).await.unwrap();
+    let answer = ecomdash_tests::client().get(format!("{url}/health/ready")).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     let body: Value = answer.json().await.unwrap();
     body["status"].as_str().unwrap().to_owned()
@@ -95,7 +95,7 @@ fn allowed(quota: usize, since: Instant) -> usize {
 async fn a_client_that_asks_too_often_is_told_to_wait_and_how_long() {
     let database = TestDatabase::new().await;
     let server = serve(&database, &[("RATE_LIMIT_PER_CLIENT", "5")]);
-    let client = Client::new();
+    let client = ecomdash_tests::client();
     for remaining in (0..5).rev() {
         let answer = knock(&client, &server.url, None).await;
         assert_eq!(answer.status(), 401);
@@ -127,7 +127,7 @@ async fn nobody_chooses_the_address_that_counts() {
     let database = TestDatabase::new().await;
     // No proxy in front: whatever the header says, there is one client.
     let direct = serve(&database, &[("RATE_LIMIT_PER_CLIENT", "20")]);
-    let client = Client::new();
+    let client = ecomdash_tests::client();
     let mut passed = 0;
     let since = Instant::now();
     for n in 0..60 {
@@ -190,7 +190,7 @@ async fn a_flood_of_forged_deliveries_holds_up_no_signed_one() {
     let settings = [("RATE_LIMIT_PER_CLIENT", "10"), ("RATE_LIMIT_PER_SHOP", "10"), ("RATE_LIMIT_FORGED", "10")];
     let server = serve(&database, &settings);
     let shop = Shop::register(&database.open(), &server.url, "UTC", "USD").await;
-    let client = Client::new();
+    let client = ecomdash_tests::client();
     let since = Instant::now();
     let mut answers = Vec::new();
     for n in 0..40 {
@@ -306,7 +306,7 @@ async fn a_redis_that_hangs_costs_the_first_requests_50_ms_and_the_others_nothin
     let url = format!("redis://127.0.0.1:{}", proxy.port());
     let server = serve(&database, &[("RATE_LIMIT_PER_CLIENT", "60000"), ("REDIS_URL", &*url)]);
     until_shared(&server.url, true).await;
-    let client = Client::new();
+    let client = ecomdash_tests::client();
     assert_eq!(knock(&client, &server.url, None).await.status(), 401);
 
     proxy.set_silent(true);

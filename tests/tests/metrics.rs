@@ -8,7 +8,7 @@ use ecomdash_tests::{
     observed::{emitted, listed, samples, value},
     run,
 };
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 const TOKEN: &str = "who may read the metrics must not have blanks";
@@ -22,7 +22,8 @@ fn start(database: &TestDatabase, arguments: &[&str]) -> Ecomdash {
 }
 
 async fn page(server: &Ecomdash) -> String {
-    let answer = Client::new().get(format!("{}/metrics", server.url)).bearer_auth(token()).send().await.unwrap();
+    let answer =
+        ecomdash_tests::client().get(format!("{}/metrics", server.url)).bearer_auth(token()).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
     answer.text().await.unwrap()
@@ -49,7 +50,7 @@ async fn metrics_are_for_whoever_has_the_token() {
     let database = TestDatabase::new().await;
     let server = start(&database, &["serve", "--port", "0"]);
     let ask = async |authorization: &[&str]| {
-        let mut request = Client::new().get(format!("{}/metrics", server.url));
+        let mut request = ecomdash_tests::client().get(format!("{}/metrics", server.url));
         for value in authorization {
             request = request.header("Authorization", *value);
         }
@@ -68,7 +69,8 @@ async fn metrics_are_for_whoever_has_the_token() {
     assert_eq!(ask(&[&good.replace("Bearer", "Basic")]).await.0, 401);
 
     let without = Ecomdash::start(&["serve", "--port", "0"], &database, &[]);
-    let answer = Client::new().get(format!("{}/metrics", without.url)).bearer_auth(token()).send().await.unwrap();
+    let answer =
+        ecomdash_tests::client().get(format!("{}/metrics", without.url)).bearer_auth(token()).send().await.unwrap();
     assert_eq!(answer.status(), 404);
     let (ok, text) = {
         let mut command = ecomdash_tests::command_on(&database);
@@ -89,7 +91,7 @@ async fn a_busy_process_emits_exactly_what_is_listed_and_no_label_tells_of_a_sho
     assert_eq!(shop.deliver("orders/create", &json!({ "id": null })).await, 200);
     assert_eq!(shop.deliver("themes/create", &json!({ "id": 1 })).await, 200);
     shop.stats("2026-11-01", "2026-11-01").await;
-    let client = Client::new();
+    let client = ecomdash_tests::client();
     let get = async |path: &str| client.get(format!("{}{path}", server.url)).send().await.unwrap().status();
     assert_eq!(get(&format!("/no/such/path/{}", shop.domain)).await, 404);
     assert_eq!(get(&format!("/api/shops/{}", shop.domain)).await, 401);
@@ -142,7 +144,7 @@ async fn workers_serve_their_metrics_and_their_health_on_a_port_of_their_own() {
         assert_eq!(known.get(&metric.0), Some(&metric.1), "{}", metric.0);
     }
     let ask = async |path: &str| {
-        let answer = Client::new().get(format!("{}{path}", worker.url)).send().await.unwrap();
+        let answer = ecomdash_tests::client().get(format!("{}{path}", worker.url)).send().await.unwrap();
         assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
         answer.status()
     };

@@ -10,7 +10,7 @@ use ecomdash_tests::{
     surface::{ROLES, document, operations},
 };
 use event_store::Database;
-use reqwest::{Client, Method};
+use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
@@ -72,7 +72,7 @@ fn no_two_operations_have_one_name() {
 #[tokio::test]
 async fn every_operation_answers_the_roles_and_with_the_statuses_that_its_document_names() {
     let world = world().await;
-    let client = Client::new();
+    let client = ecomdash_tests::client();
     let mut tokens = Vec::new();
     for role in ROLES {
         tokens.push((role, token(&world, role).await));
@@ -108,7 +108,7 @@ async fn every_operation_answers_the_roles_and_with_the_statuses_that_its_docume
 #[tokio::test]
 async fn other_methods_are_refused_with_the_ones_there_are() {
     let world = world().await;
-    let client = Client::new();
+    let client = ecomdash_tests::client();
     let mut methods: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for operation in operations() {
         methods.entry(operation.path.clone()).or_default().push(operation.method.to_string());
@@ -139,7 +139,7 @@ async fn other_methods_are_refused_with_the_ones_there_are() {
 #[tokio::test]
 async fn odd_parameters_are_refused_and_odd_deliveries_kept() {
     let world = world().await;
-    let client = Client::new();
+    let client = ecomdash_tests::client();
     let token = token(&world, Role::Merchant).await;
     let long = "9".repeat(4000);
     for (path, expected) in [
@@ -202,7 +202,8 @@ fn loaded(text: &str) -> Vec<&str> {
 #[tokio::test]
 async fn the_page_of_the_document_loads_nothing_from_elsewhere() {
     let world = world().await;
-    let get = async |path: &str| reqwest::get(format!("{}{path}", world.server.url)).await.unwrap();
+    let get =
+        async |path: &str| ecomdash_tests::client().get(format!("{}{path}", world.server.url)).send().await.unwrap();
     let served: Value = get("/openapi.json").await.json().await.unwrap();
     assert_eq!(served, document());
     for page in ["/", "/docs", "/docs/"] {
@@ -246,7 +247,7 @@ fn schemathesis() -> Option<PathBuf> {
     let complete = folder.filter(|folder| folder.join("installed").is_file());
     let program = complete.map(|folder| folder.join("bin/st"));
     if program.is_none() {
-        eprintln!("WARNING: schemathesis is absent (bin/test installs it): the surface was fuzzed with NOTHING");
+        ecomdash_tests::looked_at_nothing("schemathesis is absent");
     }
     program
 }

@@ -53,7 +53,7 @@ fn browser() -> Option<(PathBuf, PathBuf)> {
     if program.exists() && scripts.join("node_modules").is_dir() {
         return Some((program, scripts));
     }
-    eprintln!("WARNING: there is no browser, or nothing that drives it: this test looked at NOTHING");
+    ecomdash_tests::looked_at_nothing("there is no browser, or nothing that drives it");
     None
 }
 
@@ -133,7 +133,9 @@ async fn tokens_are_entered_kept_for_the_tab_and_forgotten() {
     let domain = &world.shops[0].domain;
     let text = |step: &str| steps[step].as_str().unwrap();
     assert!(text("wrong").contains("not good: unknown, expired or revoked"), "{}", text("wrong"));
-    for step in ["good", "again", "linked"] {
+    assert!(text("impossible").contains("This is not a token."), "{}", text("impossible"));
+    assert!(text("hanging").contains("does not answer"), "{}", text("hanging"));
+    for step in ["good", "again", "linked", "late"] {
         assert!(text(step).contains(domain) && !text(step).contains("not good"), "{step}: {}", text(step));
     }
     for step in ["first", "forgotten", "reloaded"] {

@@ -155,7 +155,7 @@ async fn r_20_a_new_build_waits_for_its_schema() {
     command.arg("work");
     let mut work = Ecomdash::work(command);
     let ask = async |path: &str| {
-        let answer = reqwest::get(format!("{}{path}", serve.url)).await.unwrap();
+        let answer = ecomdash_tests::client().get(format!("{}{path}", serve.url)).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
     assert_eq!(ask("/health").await.0, 200, "it is not to be restarted for it");

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    process::{Command, Stdio},
+    process::Stdio,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,6 +20,7 @@ use ecomdash_tests::{
         history::{Happened, History, Recorder},
         load::Load,
     },
+    with_clock,
 };
 use event_store::{events, verify};
 use futures::TryStreamExt;
@@ -254,24 +255,6 @@ async fn r_03_a_frozen_worker_s_write_is_refused() {
         worked.is_whole(i64::try_from(number).unwrap()).await;
         other.terminate();
     }
-}
-
-/// A command of the binary with another clock: by faketime's library, as its wrapper would be a process of its own.
-fn with_clock(database: &TestDatabase, environment: &[(&str, &str)], arguments: &[&str]) -> Option<Command> {
-    let library = std::fs::read_dir("/usr/lib")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketimeMT.so.1")))
-        .find(|library| library.exists());
-    let Some(library) = library else {
-        eprintln!("WARNING: faketime is not installed: other clocks were NOT looked at");
-        return None;
-    };
-    let mut command = command_on(database);
-    // Timers go by the clock that only rises, which nobody sets.
-    command.args(arguments).env("LD_PRELOAD", library).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    command.envs(environment.iter().copied());
-    Some(command)
 }
 
 /// Instances an hour ahead and an hour behind: deliveries are settled at once, and the log's order is its own.

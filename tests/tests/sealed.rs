@@ -184,7 +184,7 @@ async fn r_88_secrets_are_in_no_dump_no_answer_and_no_complaint() {
     assert_eq!(canaries.found_in(&dump), [""; 0], "in the database");
 
     // Answers, above all those that say what was wrong with something that holds a secret.
-    let client = reqwest::Client::new();
+    let client = ecomdash_tests::client();
     let url = |path: &str| format!("{}{path}", server.url);
     let (token, named) = (&shop.token, format!("/api/{}", shop.token));
     let bearer = format!("Bearer {token}");

@@ -31,7 +31,7 @@ impl World {
         let database = TestDatabase::new().await;
         let server = Ecomdash::up(&database);
         let shop = Shop::register(&database.open(), &server.url, "UTC", "USD").await;
-        Self { database, server, shop, client: Client::new() }
+        Self { database, server, shop, client: ecomdash_tests::client() }
     }
 
     /// A post with no header but what the test adds.

@@ -9,7 +9,7 @@ use axum::{
     },
 };
 use chrono::{DateTime, Utc};
-use domain::{Currency, shop::Shop};
+use domain::Currency;
 use event_store::EventHeading;
 use ingest::{DirectoryEntry, InboxCounts};
 use read_models::{Parked, parked};
@@ -86,9 +86,22 @@ pub struct Shops {
     #[schema(pattern = "^(merchant|auditor|compliance|operator)$")]
     role: &'static str,
     items: Vec<ShopState>,
+    /// Shops of this page whose state cannot be told.
+    unreadable: Vec<UnreadableShop>,
     /// Of the next page; `null` on the last one.
     #[schema(required)]
     next_cursor: Option<String>,
+}
+
+/// A shop whose log or keys are not as they should be. The operators' log says more.
+#[derive(Debug, Serialize, ToSchema)]
+struct UnreadableShop {
+    /// Its permanent one.
+    domain: String,
+    /// Ours.
+    shop_id: String,
+    /// What is wrong with it.
+    fault: String,
 }
 
 /// A shop, and what became of its deliveries.
@@ -180,16 +193,25 @@ pub async fn shops(
         entries.pop();
     }
     let next_cursor = entries.last().filter(|_| has_more).map(|entry| entry.domain.to_string());
-    let mut items = Vec::with_capacity(entries.len());
+    let (mut items, mut unreadable) = (Vec::with_capacity(entries.len()), Vec::new());
     for entry in entries {
-        match state_of(&app, entry).await {
-            Ok((state, _)) => items.push(state),
-            // Gone since the page was read.
-            Err(ApiError::NotFound(_)) => {}
+        let (domain, shop_id) = (entry.domain.to_string(), entry.shop.to_string());
+        // One of them is no reason to show none.
+        let fault = match state_of(&app, entry).await {
+            Ok((state, _)) => {
+                items.push(state);
+                continue;
+            }
+            Err(ApiError::NotFound(_)) => "it has no log".to_owned(),
+            Err(ApiError::Internal(error)) => {
+                tracing::error!(shop = shop_id, error = &*error as &dyn std::error::Error, "a shop cannot be read");
+                "it cannot be read: see `ecomdash doctor`".to_owned()
+            }
             Err(error) => return Err(error),
-        }
+        };
+        unreadable.push(UnreadableShop { domain, shop_id, fault });
     }
-    Ok(Json(Shops { role: caller.role.as_str(), items, next_cursor }))
+    Ok(Json(Shops { role: caller.role.as_str(), items, unreadable, next_cursor }))
 }
 
 /// What is known of a shop and how far its figures are. Operators may name any shop, everyone else their own.
@@ -226,14 +248,13 @@ pub async fn shop(
 /// With the read that it was made in.
 async fn state_of(app: &App, entry: DirectoryEntry) -> Result<(ShopState, Figures), ApiError> {
     let mut figures = Figures::open(app, CurrentShop { id: entry.shop }, "sales").await?;
-    let shop: Shop = figures.tx.load(Shop::ID).await?;
     let state = ShopState {
         domain: entry.domain.to_string(),
         shop_id: entry.shop.to_string(),
         shopify_id: entry.shopify_id.map(|id| id.to_string()),
-        timezone: shop.timezone().name(),
+        timezone: figures.shop.timezone().name(),
         currency: figures.currency,
-        installed: shop.is_installed(),
+        installed: figures.shop.is_installed(),
         paused: entry.is_paused,
         dead_letters: ingest::dead_letters(&mut figures.tx).await?,
         parked: parked(&mut figures.tx, entry.shop).await?,

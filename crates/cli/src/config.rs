@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use vault::MasterRing;
 
 /// Settings from the environment. Lists are separated by commas, newest first.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Environment {
     /// Folder of the private Postgres and of keys made for development
     #[arg(long = "data", env = "ECOMDASH_DATA", default_value = ".ecomdash", global = true)]

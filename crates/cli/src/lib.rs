@@ -9,4 +9,11 @@ pub mod postgres;
 mod process;
 mod session;
 
-pub use commands::run;
+pub use commands::{SERVE_CONNECTIONS, WORK_CONNECTIONS, run};
+
+/// To ask others over HTTP: sqlx's cryptography serves here, too, and a second library of it would be built for nothing.
+pub fn http_client() -> reqwest::ClientBuilder {
+    // Fails where it was installed before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+}

@@ -6,9 +6,10 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 /// Starts logging. Called once.
 pub fn start(level: &str, json: bool) {
-    // sqlx logs statements, hyper logs bytes: neither says anything that our own lines do not.
+    // sqlx logs statements, hyper logs bytes: neither says anything that our own lines do not. What sqlx could not read in
+    // an address may be a part of the password.
     let filter = EnvFilter::try_new(format!(
-        "warn,ecomdash={level},ecomdash_cli={level},ecomdash_api={level},\
+        "warn,sqlx_postgres::options=off,ecomdash={level},ecomdash_cli={level},ecomdash_api={level},\
         ecomdash_projector={level},ecomdash_ingest={level},ecomdash_event_store={level}"
     ))
     .unwrap_or_else(|_| EnvFilter::new("info"));

@@ -1,12 +1,13 @@
 //! The database that a command works on, for as long as it does.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use anyhow::{Context, bail};
 use event_store::{Database, DatabaseOptions, StoreError, migrate, schema_is_current, shop_key};
 use ingest::DirectoryEntry;
 use secrecy::ExposeSecret;
 use shopify::ShopDomain;
+use sqlx::postgres::PgConnectOptions;
 use vault::MasterRing;
 
 use crate::{config::Environment, postgres::PrivatePostgres};
@@ -84,10 +85,23 @@ impl Session {
 
     /// Brings the schema up to date.
     pub async fn migrate(&self, environment: &Environment) -> anyhow::Result<()> {
-        let direct = environment.database_direct_url.as_ref().filter(|_| self.private.is_none());
-        let url = direct.map_or(self.url.as_str(), |url| url.expose_secret());
-        migrate(url).await?;
+        migrate(self.schema_url(environment).1).await?;
         Ok(())
+    }
+
+    /// Which database's schema `migrate` changes: not the one of `DATABASE_URL` where another is named for it.
+    pub fn schema_place(&self, environment: &Environment) -> String {
+        let (variable, url) = self.schema_url(environment);
+        let Ok(options) = PgConnectOptions::from_str(url) else { return variable.to_owned() };
+        format!("{}, at {} ({variable})", options.get_database().unwrap_or_default(), options.get_host())
+    }
+
+    fn schema_url<'a>(&'a self, environment: &'a Environment) -> (&'static str, &'a str) {
+        match &environment.database_direct_url {
+            _ if self.private.is_some() => ("private", &self.url),
+            Some(direct) => ("DATABASE_DIRECT_URL", direct.expose_secret()),
+            None => ("DATABASE_URL", &self.url),
+        }
     }
 
     /// Waits for the database and for its schema.

@@ -2,7 +2,7 @@
 //! needs the schema to be whole: that it may not be is what is looked at.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row, postgres::PgRow};
+use sqlx::{Executor, PgConnection, Row, postgres::PgRow};
 
 use crate::MIGRATIONS;
 
@@ -24,9 +24,9 @@ pub struct Server {
     pub login: String,
     /// Whoever it is may do anything, and row-level security holds nothing back from it.
     pub is_superuser: bool,
-    /// Connections that an ordinary login may have, all together.
+    /// Connections that this login may have, and others beside it on the same server.
     pub connections: i64,
-    /// Of these there are now.
+    /// Connections of all logins.
     pub connected: i64,
     /// Size of the database in bytes.
     pub bytes: i64,
@@ -39,7 +39,8 @@ pub struct Server {
 /// # Errors
 /// Whatever it answers.
 pub async fn server(connection: &mut PgConnection) -> Result<Server, sqlx::Error> {
-    // `reserved_connections` is there since PostgreSQL 16.
+    // `reserved_connections` is there since PostgreSQL 16. An ordinary login does not see what kind of backend others' are,
+    // but whose.
     let row = sqlx::query(
         "SELECT current_setting('server_version_num')::int AS version_number,
                 split_part(current_setting('server_version'), ' ', 1) AS version,
@@ -47,10 +48,14 @@ pub async fn server(connection: &mut PgConnection) -> Result<Server, sqlx::Error
                 pg_encoding_to_char(encoding)::text AS encoding,
                 current_user::text AS login,
                 (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS is_superuser,
-                current_setting('max_connections')::bigint
-                    - current_setting('superuser_reserved_connections')::bigint
-                    - COALESCE(current_setting('reserved_connections', true), '0')::bigint AS connections,
-                (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connected,
+                LEAST(
+                    current_setting('max_connections')::bigint
+                        - current_setting('superuser_reserved_connections')::bigint
+                        - COALESCE(current_setting('reserved_connections', true), '0')::bigint,
+                    NULLIF(datconnlimit, -1),
+                    (SELECT NULLIF(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user)
+                ) AS connections,
+                (SELECT count(*) FROM pg_stat_activity WHERE usesysid IS NOT NULL AND datid IS NOT NULL) AS connected,
                 pg_database_size(current_database()) AS bytes,
                 clock_timestamp() AS now
          FROM pg_database
@@ -155,56 +160,135 @@ pub(crate) async fn may_become_app_role(connection: &mut PgConnection) -> Result
 pub struct Guards {
     /// Tenant tables whose row-level security is off or does not hold for their owner.
     pub unforced: Vec<String>,
-    /// Tenant tables without a policy.
-    pub without_policy: Vec<String>,
+    /// Tables of shops whose policies are not exactly the one that they are made with.
+    pub wrong_policy: Vec<String>,
     /// Rights on the log that the application's role must not have: `UPDATE`, `DELETE`, `TRUNCATE`.
     pub rights_on_log: Vec<String>,
+    /// Grants that the application's role should have and has not, as statements.
+    pub missing_rights: Vec<String>,
     /// Whether the trigger that refuses changes to the log is there and on.
     pub log_refuses_changes: bool,
     /// Indexes that were begun and not ended, and are used by nothing.
     pub invalid_indexes: Vec<String>,
 }
 
+/// Tenant tables that the owner passes. Other people's tables are none of ours, whatever their columns are called.
+const UNFORCED: &str = "SELECT c.relname::text
+    FROM pg_class c
+    JOIN pg_policy p ON p.polrelid = c.oid AND p.polname = 'tenant'
+    WHERE c.relnamespace = current_schema()::regnamespace AND pg_has_role(c.relowner, 'USAGE')
+      AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
+    ORDER BY 1";
+
 /// Reads them from the catalogue.
 ///
 /// # Errors
 /// Whatever the database answers.
 pub async fn guards(connection: &mut PgConnection) -> Result<Guards, sqlx::Error> {
-    const TENANT_TABLES: &str =
-        "SELECT c.relname::text AS name, c.relrowsecurity AND c.relforcerowsecurity AS is_forced,
-                EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid) AS has_policy
+    // What the application's role may read or write and has a shop in every row.
+    let wrong_policy = "SELECT c.relname::text
          FROM pg_class c
          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'shop_id' AND NOT a.attisdropped
-         WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND c.relname <> ALL ($1)";
-    let fleet = FLEET_TABLES.map(str::to_owned).to_vec();
-    let unforced = format!("SELECT t.name FROM ({TENANT_TABLES}) t WHERE t.has_policy AND NOT t.is_forced ORDER BY 1");
-    let without_policy = format!("SELECT t.name FROM ({TENANT_TABLES}) t WHERE NOT t.has_policy ORDER BY 1");
+         LEFT JOIN pg_policy p ON p.polrelid = c.oid
+         WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND c.relname <> ALL ($1)
+           AND has_table_privilege('ecomdash_app', c.oid, 'SELECT, INSERT, UPDATE, DELETE')
+         GROUP BY c.relname
+         HAVING count(p.oid) <> 1 OR NOT bool_and(
+             p.polname = 'tenant' AND p.polcmd = '*' AND p.polpermissive AND p.polroles = '{0}'
+             AND pg_get_expr(p.polqual, p.polrelid) = $2
+             AND COALESCE(pg_get_expr(p.polwithcheck, p.polrelid), $2) = $2)
+         ORDER BY 1";
+    let policy = "(shop_id = (NULLIF(current_setting('app.current_shop_id'::text, true), ''::text))::uuid)";
     let rights_on_log = "SELECT r.name FROM UNNEST(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) AS r (name)
-         WHERE has_table_privilege('ecomdash_app', to_regclass('events'), r.name)";
+         WHERE has_table_privilege('ecomdash_app', to_regclass('events'), r.name)
+            OR r.name = 'UPDATE' AND has_any_column_privilege('ecomdash_app', to_regclass('events'), r.name)";
     let log_refuses_changes = "SELECT EXISTS (SELECT FROM pg_trigger
          WHERE tgrelid = to_regclass('events') AND tgname = 'events_are_immutable' AND tgenabled IN ('O', 'A'))";
     let invalid_indexes = "SELECT i.indexrelid::regclass::text FROM pg_index i
          JOIN pg_class c ON c.oid = i.indrelid AND c.relnamespace = current_schema()::regnamespace
          WHERE NOT i.indisvalid ORDER BY 1";
     let name = |row: PgRow| row.try_get::<String, _>(0);
+    let fleet = FLEET_TABLES.map(str::to_owned).to_vec();
     Ok(Guards {
-        unforced: sqlx::query(&unforced).bind(&fleet).try_map(name).fetch_all(&mut *connection).await?,
-        without_policy: sqlx::query(&without_policy).bind(&fleet).try_map(name).fetch_all(&mut *connection).await?,
+        unforced: sqlx::query(UNFORCED).try_map(name).fetch_all(&mut *connection).await?,
+        wrong_policy: sqlx::query(wrong_policy)
+            .bind(fleet)
+            .bind(policy)
+            .try_map(name)
+            .fetch_all(&mut *connection)
+            .await?,
         rights_on_log: sqlx::query(rights_on_log).try_map(name).fetch_all(&mut *connection).await?,
+        missing_rights: missing_rights(&mut *connection).await?,
         log_refuses_changes: sqlx::query_scalar(log_refuses_changes).fetch_one(&mut *connection).await?,
         invalid_indexes: sqlx::query(invalid_indexes).try_map(name).fetch_all(connection).await?,
     })
 }
 
+async fn missing_rights(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    let (rights, tables): (Vec<_>, Vec<_>) = granted().into_iter().unzip();
+    sqlx::query(
+        "SELECT format('GRANT %s ON %I TO ecomdash_app', r.name, r.of)
+         FROM UNNEST($1::text[], $2::text[]) AS r (name, of)
+         WHERE NOT COALESCE(has_table_privilege('ecomdash_app', to_regclass(r.of), r.name), false)
+         ORDER BY 1",
+    )
+    .bind(rights)
+    .bind(tables)
+    .try_map(|row: PgRow| row.try_get(0))
+    .fetch_all(connection)
+    .await
+}
+
+/// What the migrations grant to the application's role: a right and a table each.
+fn granted() -> Vec<(String, String)> {
+    let mut granted = Vec::new();
+    for statement in MIGRATIONS.iter().flat_map(|migration| migration.sql.split(';')) {
+        let Some((rights, tables)) = grant(statement) else { continue };
+        for right in rights.split(',') {
+            granted.extend(tables.split(',').map(|table| (right.trim().to_owned(), table.trim().to_owned())));
+        }
+    }
+    granted
+}
+
+fn grant(statement: &str) -> Option<(&str, &str)> {
+    let (_, grant) = statement.rsplit_once("GRANT ")?;
+    grant.trim_end().strip_suffix(" TO ecomdash_app")?.split_once(" ON ")
+}
+
 /// Makes row-level security hold for the owner, too, wherever it does not: a dump lifts it, and what is restored has the
 /// lifted state of the dump.
+///
+/// A table that a dump is reading is left as it is after a second, since everybody who wants the table would wait behind
+/// this: whoever lifted it for a dump puts it back at its end.
 pub(crate) async fn force_row_security(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    for table in guards(connection).await?.unforced {
+    const LOCK_NOT_AVAILABLE: &str = "55P03";
+    let unforced: Vec<String> =
+        sqlx::query(UNFORCED).try_map(|row: PgRow| row.try_get(0)).fetch_all(&mut *connection).await?;
+    if unforced.is_empty() {
+        return Ok(());
+    }
+    connection.execute("SET lock_timeout = '1s'").await?;
+    for table in unforced {
         let name = table.replace('"', "\"\"");
         let sql = format!("ALTER TABLE \"{name}\" ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY");
-        sqlx::query(&sql).execute(&mut *connection).await?;
-        tracing::warn!(table, "row-level security was lifted and holds again");
+        match connection.execute(&*sql).await {
+            Ok(_) => tracing::warn!(table, "row-level security was lifted and holds again"),
+            Err(error)
+                if error.as_database_error().and_then(|refusal| refusal.code()).as_deref()
+                    == Some(LOCK_NOT_AVAILABLE) =>
+            {
+                tracing::warn!(
+                    table,
+                    "row-level security is lifted and stays so for now: somebody reads the whole table, a pg_dump? \
+                     `ecomdash migrate` again when it has ended"
+                );
+                break; // a dump holds the others, too
+            }
+            Err(error) => return Err(error),
+        }
     }
+    connection.execute("RESET lock_timeout").await?;
     Ok(())
 }
 
@@ -213,10 +297,35 @@ pub(crate) async fn force_row_security(connection: &mut PgConnection) -> Result<
 /// # Errors
 /// Whatever the database answers.
 pub async fn has_statistics(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    // Small tables do well without.
+    // Small tables do well without. After a crash the server has forgotten when it last looked, and the count of what
+    // changed since with it; the statistics themselves are hidden from the owner by row-level security.
     sqlx::query_scalar(
-        "SELECT reltuples >= 0 OR pg_relation_size(oid) < 1000000 FROM pg_class WHERE oid = to_regclass('events')",
+        "SELECT COALESCE(s.last_analyze, s.last_autoanalyze) IS NOT NULL OR s.n_mod_since_analyze <= c.reltuples / 2
+             OR pg_relation_size(c.oid) < 1000000
+         FROM pg_class c
+         JOIN pg_stat_user_tables s ON s.relid = c.oid
+         WHERE c.oid = to_regclass('events')",
     )
     .fetch_one(connection)
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_grant_of_the_migrations_is_known() {
+        let statements = MIGRATIONS.iter().flat_map(|migration| migration.sql.split(';'));
+        for statement in statements.filter(|statement| statement.contains("GRANT ")) {
+            assert!(grant(statement).is_some(), "{statement}");
+        }
+        let granted = granted();
+        for (right, table) in
+            [("SELECT", "events"), ("INSERT", "events"), ("DELETE", "inbox"), ("UPDATE", "subject_keys")]
+        {
+            assert!(granted.contains(&(right.to_owned(), table.to_owned())), "{right} on {table}");
+        }
+        assert!(!granted.contains(&("UPDATE".to_owned(), "events".to_owned())));
+    }
 }

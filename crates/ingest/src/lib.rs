@@ -14,7 +14,8 @@ mod translate;
 pub use directory::{DirectoryEntry, Registration, find, find_by_id, list_shops, page_of_shops, register, set_paused};
 pub use document::{DocumentsLeft, documents_by_outcome, documents_left, store_documents};
 pub use inbox::{
-    InboxCounts, InboxItem, InboxStatus, counts, dead_letters, list, purge_bodies, purge_unclaimed, retry, unclaimed,
+    InboxCounts, InboxItem, InboxStatus, counts, dead_letters, list, locked_unclaimed, purge_bodies, purge_unclaimed,
+    retry, unclaimed,
 };
 pub use metrics::{count_put_off, register_metrics};
 pub use receive::{Accepted, Delivery, Receiver};

@@ -1,6 +1,7 @@
 //! Sends webhooks as Shopify does: signed, again until they are acknowledged, several at a time.
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -99,7 +100,13 @@ impl Simulation {
         let failed = |error| SimulatorError::State(path.to_owned(), error);
         let bytes = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
         let beside = path.with_extension("new");
-        std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path)).map_err(failed)
+        let write = || {
+            let mut file = std::fs::File::create(&beside)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?; // a power cut after the renaming would leave an empty one
+            std::fs::rename(&beside, path)
+        };
+        write().map_err(failed)
     }
 }
 
@@ -111,13 +118,13 @@ impl Simulation {
 pub async fn run(
     mut simulation: Simulation,
     path: &Path,
+    client: &Client,
     target: &Target,
     rate: u64,
     clock: fn() -> DateTime<Utc>,
     report: impl Fn(Progress),
     stop: &CancellationToken,
 ) -> Result<(), SimulatorError> {
-    let client = Client::new();
     let mut sent = 0;
     // What an earlier start left.
     let mut is_saved = !simulation.outbox().is_empty();

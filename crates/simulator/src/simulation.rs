@@ -146,6 +146,12 @@ impl Simulation {
         self.seed
     }
 
+    /// How long its past is.
+    #[must_use]
+    pub fn days(&self) -> i64 {
+        (self.ends - self.begins).num_days()
+    }
+
     /// The shops.
     pub fn shops(&self) -> impl Iterator<Item = ShopProfile> {
         (0..self.shops).map(shop_profile)

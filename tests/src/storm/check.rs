@@ -354,7 +354,7 @@ impl<'a> Checker<'a> {
         let mut pages = String::new();
         let addresses: Vec<String> = self.world.fleet.urls();
         for url in addresses {
-            let request = reqwest::Client::new().get(format!("{url}/metrics")).bearer_auth(METRICS_TOKEN);
+            let request = crate::client().get(format!("{url}/metrics")).bearer_auth(METRICS_TOKEN);
             let answer = request.send().await.expect("it answers");
             self.checked.demand(answer.status() == 200, || format!("I-7: /metrics answered {}", answer.status()));
             pages.push_str(&answer.text().await.expect("a page"));

@@ -2,6 +2,7 @@
 'use strict';
 
 const EVERY_MS = 3000;
+const PATIENCE_MS = 10_000; // what does not answer for longer is told as away
 const KEPT_AS = 'ecomdash-token'; // for this tab only
 const EVENTS = 15;
 const READERS = ['merchant', 'auditor']; // of figures
@@ -42,10 +43,10 @@ const write = (place, text, kind = '') => {
 let token = sessionStorage.getItem(KEPT_AS) ?? '';
 let asked = 0;
 
-const ask = async (path) => {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const answer = await fetch(path, { headers, cache: 'no-store' });
-  const body = await answer.json();
+const ask = async (path, headers = {}) => {
+  const answer = await fetch(path, { headers, cache: 'no-store', signal: AbortSignal.timeout(PATIENCE_MS) });
+  // A proxy in front may answer in its own words.
+  const body = await answer.json().catch(() => ({}));
   if (!answer.ok) throw Object.assign(new Error(body.detail ?? `answered ${answer.status}`), { status: answer.status });
   return body;
 };
@@ -71,21 +72,30 @@ const stateOf = (shop) => {
   return shop.installed ? ['works', 'good'] : ['uninstalled', ''];
 };
 
-const showShops = ({ items, next_cursor: next }) => {
-  part('shops').replaceChildren(...items.map((shop) => {
-    const name = element('th', shop.domain);
-    name.scope = 'row';
-    return row(
-      name,
-      element('td', ...stateOf(shop)),
-      element('td', shop.lag, 'number'),
-      element('td', shop.as_of_position, 'number'),
-      time(shop.as_of),
-      element('td', shop.dead_letters, shop.dead_letters ? 'number bad' : 'number'),
-      element('td', shop.timezone),
-      element('td', shop.currency),
-    );
-  }));
+const nameOf = (shop) => {
+  const name = element('th', shop.domain);
+  name.scope = 'row';
+  return name;
+};
+
+// While a deploy runs, an older release may answer, which tells of no unreadable shops.
+const showShops = ({ items, unreadable = [], next_cursor: next }) => {
+  const rows = items.map((shop) => row(
+    nameOf(shop),
+    element('td', ...stateOf(shop)),
+    element('td', shop.lag, 'number'),
+    element('td', shop.as_of_position, 'number'),
+    time(shop.as_of),
+    element('td', shop.dead_letters, shop.dead_letters ? 'number bad' : 'number'),
+    element('td', shop.timezone),
+    element('td', shop.currency),
+  ));
+  const faults = unreadable.map((shop) => {
+    const fault = element('td', shop.fault, 'bad');
+    fault.colSpan = 7;
+    return row(nameOf(shop), fault);
+  });
+  part('shops').replaceChildren(...faults, ...rows);
   part('more').hidden = !next;
   const events = items.flatMap((shop) => shop.last_events.map((event) => ({ ...event, shop: shop.domain })));
   events.sort((a, b) => (a.recorded_at < b.recorded_at ? 1 : -1));
@@ -123,8 +133,9 @@ const look = async () => {
   await showService();
   if (token) {
     try {
-      const shops = await ask('/api/shops');
-      const stats = READERS.includes(shops.role) ? await ask('/api/dashboard/stats') : null;
+      const headers = { Authorization: `Bearer ${token}` };
+      const shops = await ask('/api/shops', headers);
+      const stats = READERS.includes(shops.role) ? await ask('/api/dashboard/stats', headers) : null;
       if (number !== asked || !token) return;
       showToday(stats);
       showShops(shops);
@@ -132,6 +143,7 @@ const look = async () => {
       part('known').hidden = false;
       write(part('message'), '');
     } catch (error) {
+      if (number !== asked) return; // of an earlier token
       if (error.status === 401) forget('This token is not good: unknown, expired or revoked.');
       else write(part('message'), `Not asked: ${error.message}`);
     }
@@ -144,16 +156,28 @@ const goOn = async () => {
 };
 
 const use = (text) => {
-  token = text.trim();
+  const given = text.trim();
+  // Nothing else can stand in a header.
+  if (!/^[!-~]+$/.test(given)) {
+    forget('This is not a token.');
+    return;
+  }
+  token = given;
   sessionStorage.setItem(KEPT_AS, token);
 };
 
 // A link may bring a token behind `#`, which browsers send to nobody; it does not stay in the address.
-const brought = new URLSearchParams(location.hash.slice(1)).get('token');
-if (brought) {
+const takeFromAddress = () => {
+  const brought = new URLSearchParams(location.hash.slice(1)).get('token');
+  if (!brought) return;
   use(brought);
   history.replaceState(null, '', location.pathname);
-}
+};
+takeFromAddress();
+addEventListener('hashchange', () => {
+  takeFromAddress();
+  look();
+});
 part('enter').addEventListener('submit', (event) => {
   event.preventDefault();
   use(part('token').value);

@@ -1,6 +1,12 @@
 //! `demo`: `up`, and shops that sell.
 
-use std::{io::IsTerminal, process::ExitCode, sync::Mutex};
+use std::{
+    fs::{DirBuilder, File},
+    io::IsTerminal,
+    os::unix::fs::DirBuilderExt,
+    process::ExitCode,
+    sync::Mutex,
+};
 
 use anyhow::{Context, bail};
 use api::Role;
@@ -13,14 +19,16 @@ use simulator::{Phase, Progress, ShopProfile, Simulation, Target};
 
 use super::{
     output,
-    serve::{Running, everything},
+    serve::{Running, everything, stop_on_signal},
 };
-use crate::{args::DemoArgs, config::Environment, postgres::PrivatePostgres};
+use crate::{args::DemoArgs, config::Environment, http_client, postgres::PrivatePostgres};
 
 const SEED: u64 = 1;
 const SHOPS: u16 = 3;
 const DAYS: u16 = 90;
-/// What the simulated shops are at, in the data folder.
+/// In the data folder: what `up` keeps beside it is nothing that a demo may fill or throw away.
+const FOLDER: &str = "demo";
+/// What the simulated shops are at.
 const STATE: &str = "demo.json";
 /// Roles of the first shop, each of which has a token.
 const ROLES: [Role; 3] = [Role::Merchant, Role::Auditor, Role::Compliance];
@@ -29,21 +37,29 @@ pub async fn run(environment: &Environment, args: &DemoArgs) -> anyhow::Result<E
     if environment.is_production() || environment.database_url.is_some() {
         bail!("the demo fills a database of its own: unset DATABASE_URL and ENVIRONMENT");
     }
+    let environment = &Environment { data: environment.data.join(FOLDER), ..environment.clone() };
+    DirBuilder::new().recursive(true).mode(0o700).create(&environment.data).context("the demo needs a folder")?;
+    let here = environment.data.display();
+    let lock = File::create(environment.data.join("demo.lock"))?;
+    if lock.try_lock().is_err() {
+        bail!("a demo runs in {here} already; another one takes another folder: --data");
+    }
+    // First: a signal while the private Postgres starts must leave none behind.
+    let stop = stop_on_signal()?;
     let path = environment.data.join(STATE);
-    if args.fresh && !path.exists() && environment.data.join("postgres.users").exists() {
-        bail!("{} is not a demo's: nothing there is thrown away", environment.data.display());
+    if args.fresh && environment.data.join("postgres.users").exists() {
+        PrivatePostgres::open(&environment.data)?.empty()?;
     }
     if args.fresh && path.exists() {
-        PrivatePostgres::open(&environment.data)?.empty()?;
         std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
-    let simulation = match Simulation::load(&path)? {
+    let simulation = match Simulation::load(&path).context("--fresh begins anew")? {
         Some(earlier) => {
-            let asked = (args.seed.is_none_or(|seed| seed == earlier.seed()))
+            let asked = args.seed.is_none_or(|seed| seed == earlier.seed())
                 && args.shops.is_none_or(|shops| usize::from(shops) == earlier.shops().count())
-                && args.days.is_none();
+                && args.days.is_none_or(|days| i64::from(days) == earlier.days());
             if !asked {
-                bail!("there is a demo already in {}: --fresh begins anew", environment.data.display());
+                bail!("there is another demo already in {here}: --fresh begins anew");
             }
             output::line("going on where the last demo stopped");
             earlier
@@ -56,7 +72,8 @@ pub async fn run(environment: &Environment, args: &DemoArgs) -> anyhow::Result<E
         ),
     };
     let secret = environment.shopify_secrets()?.swap_remove(0);
-    everything(environment, args.up.port, async |running: Running| {
+    let client = http_client().build()?;
+    everything(environment, args.up.port, stop, async |running: Running| {
         let mut first = None;
         for profile in simulation.shops() {
             let shop = register(&running, &profile).await?;
@@ -70,6 +87,7 @@ pub async fn run(environment: &Environment, args: &DemoArgs) -> anyhow::Result<E
         simulator::run(
             simulation,
             &path,
+            &client,
             &target,
             args.rate,
             Utc::now,

@@ -11,6 +11,8 @@ mod shop;
 mod token;
 mod verify;
 
+pub use serve::{SERVE_CONNECTIONS, WORK_CONNECTIONS};
+
 use std::process::ExitCode;
 
 use crate::{
@@ -53,8 +55,8 @@ async fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => serve::serve(environment, &serve).await,
         Command::Work(work) => serve::work(environment, &work).await,
         Command::Migrate => {
-            Session::open(environment, FEW, Schema::Migrate).await?;
-            output::line("the schema is up to date");
+            let session = Session::open(environment, FEW, Schema::Migrate).await?;
+            output::line(format!("the schema is up to date: {}", session.schema_place(environment)));
             Ok(ExitCode::SUCCESS)
         }
         Command::Shop(command) => shop::run(environment, command).await,

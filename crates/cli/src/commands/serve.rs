@@ -34,9 +34,10 @@ use crate::{
 /// Connections of `up`, which has two pools, of the API and of the workers, and a database of its own.
 const UP_CONNECTIONS: u32 = 10;
 const UP_WORK_CONNECTIONS: u32 = 6;
-/// Connections of `serve` and of `work`. While a deploy runs there are two of each, and a command beside them: together 20.
-/// The smallest servers, of 25, leave 22 to those that are not superusers, of which whoever watches has one or two.
+/// Connections of `serve`. While a deploy runs there are two of it and of `work`, and a command beside them: together 20. The
+/// smallest servers, of 25, leave 22 to those that are not superusers, of which whoever watches has one or two.
 pub const SERVE_CONNECTIONS: u32 = 5;
+/// Connections of `work`.
 pub const WORK_CONNECTIONS: u32 = 4;
 const DEFAULT_PORT: u16 = 8000;
 /// Connections that wait to be accepted. Where it overflows, the kernel drops whoever comes, `/health` too, for a second.
@@ -44,7 +45,9 @@ const BACKLOG: u32 = 4096;
 
 /// `up`: everything in one process.
 pub async fn up(environment: &Environment, args: &UpArgs) -> anyhow::Result<ExitCode> {
-    everything(environment, args.port, async |_| Ok(())).await
+    // First: a signal while the private Postgres starts must leave none behind.
+    let stop = stop_on_signal()?;
+    everything(environment, args.port, stop, async |_| Ok(())).await
 }
 
 /// What runs, for whoever uses it from inside.
@@ -57,14 +60,13 @@ pub struct Running {
     pub stop: CancellationToken,
 }
 
-/// API and workers, and something beside them, whose fault ends them.
+/// API and workers until `stop`, and something beside them, whose fault ends them.
 pub async fn everything(
     environment: &Environment,
     port: Option<u16>,
+    stop: CancellationToken,
     beside: impl AsyncFnOnce(Running) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
-    // First: a signal while the private Postgres starts must leave none behind.
-    let stop = stop_on_signal()?;
     let mut session = Session::open(environment, environment.pool_size(UP_CONNECTIONS), Schema::Migrate).await?;
     let listener = listen_locally(port)?;
     let wake = Arc::new(Notify::new());
@@ -268,7 +270,8 @@ fn announce(listener: &TcpListener) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+/// Ends with SIGINT or SIGTERM; from here on they end nothing by themselves.
+pub fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let on_signal = stop.clone();

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Method, Response};
+use reqwest::{Method, Response};
 use serde_json::Value;
 
 use super::Report;
-use crate::config::Environment;
+use crate::{config::Environment, http_client};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub async fn examine(environment: &Environment, url: &str, report: &mut Report) {
-    let client = match Client::builder().timeout(PATIENCE).build() {
+    let client = match http_client().timeout(PATIENCE).build() {
         Ok(client) => client,
         Err(error) => return report.failed("api", &error),
     };

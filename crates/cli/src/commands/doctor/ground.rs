@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use event_store::inspect::{self, AppRole};
+use event_store::inspect::{self, AppRole, Guards};
 use sqlx::{Connection, PgConnection};
 
 use super::Report;
@@ -69,6 +69,11 @@ fn no_connection(error: &sqlx::Error) -> (String, &'static str) {
             "see who holds them (pg_stat_activity), lower DATABASE_POOL_SIZE or the number of instances, or take a larger plan",
         ),
         ("57P03", _) => ("the server is starting or stopping".to_owned(), "wait, then look again"),
+        // Its own words quote what it could not read, which may be a part of the password.
+        ("", sqlx::Error::Configuration(_)) => (
+            "DATABASE_URL cannot be read as an address".to_owned(),
+            "write postgres://USER:PASSWORD@HOST:PORT/DATABASE; a password's @, : / ? # and % are written as %40 …",
+        ),
         ("", sqlx::Error::Tls(_)) => (
             "the encrypted connection cannot be made".to_owned(),
             "check sslmode and sslrootcert in DATABASE_URL; `sslmode=require` encrypts and trusts any certificate",
@@ -156,18 +161,16 @@ async fn schema(connection: &mut PgConnection, report: &mut Report) -> Result<bo
     let state = inspect::schema_state(connection).await?;
     let list = |versions: &[i64]| versions.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
     if !state.failed.is_empty() {
+        let failed = list(&state.failed);
         report.trouble(
             "schema",
-            &format!("migration {} was begun and not ended", list(&state.failed)),
-            "ecomdash migrate; if it fails again, what it prints says why",
+            &format!("migration {failed} was begun and not ended, and no other is applied before it is"),
+            &format!(
+                "undo by hand what it left (its text is in migrations/), then DELETE FROM _sqlx_migrations WHERE version IN \
+                 ({failed}), then ecomdash migrate"
+            ),
         );
-    }
-    if !state.changed.is_empty() {
-        report.trouble(
-            "schema",
-            &format!("migration {} was applied from another text than this build's", list(&state.changed)),
-            "run the build that the database belongs to",
-        );
+        return Ok(false);
     }
     if !state.missing.is_empty() {
         report.trouble(
@@ -177,26 +180,43 @@ async fn schema(connection: &mut PgConnection, report: &mut Report) -> Result<bo
         );
         return Ok(false);
     }
+    if !state.changed.is_empty() {
+        report.trouble(
+            "schema",
+            &format!("migration {} was applied from another text than this build's", list(&state.changed)),
+            "run the build that the database belongs to",
+        );
+        return Ok(false);
+    }
     let newer = if state.newer.is_empty() { "" } else { "; a newer build has been here, which does no harm" };
     report.good("schema", &format!("every migration of this build is applied{newer}"));
 
-    let guards = inspect::guards(connection).await?;
+    guards(connection, report).await?;
+    if !inspect::has_statistics(connection).await? {
+        report.warning("statistics", "the planner knows nothing of the tables yet: slow until it does", "ANALYZE");
+    }
+    Ok(true)
+}
+
+async fn guards(connection: &mut PgConnection, report: &mut Report) -> Result<(), sqlx::Error> {
+    let Guards { unforced, wrong_policy, rights_on_log, missing_rights, log_refuses_changes, invalid_indexes } =
+        inspect::guards(connection).await?;
     let before = report.troubles;
-    if !guards.unforced.is_empty() {
+    if !unforced.is_empty() {
         report.trouble(
             "isolation",
-            &format!("row-level security is lifted on {}", guards.unforced.join(", ")),
-            "ecomdash migrate, when no backup is under way: it makes it hold again",
+            &format!("row-level security is lifted on {}", unforced.join(", ")),
+            "first see that no pg_dump runs, which lifts it; then ecomdash migrate, which makes it hold again",
         );
     }
-    if !guards.without_policy.is_empty() {
+    if !wrong_policy.is_empty() {
         report.trouble(
             "isolation",
-            &format!("{} has no policy: nobody can read it, or everybody", guards.without_policy.join(", ")),
-            "restore the schema from a backup that was taken with this build",
+            &format!("{} has not the policy that keeps shops apart, or others beside it", wrong_policy.join(", ")),
+            "drop what others have added, or make the policy `tenant` again as the table's migration does",
         );
     }
-    if !guards.log_refuses_changes || !guards.rights_on_log.is_empty() {
+    if !log_refuses_changes || !rights_on_log.is_empty() {
         report.trouble(
             "log",
             "events could be changed: the trigger events_are_immutable is off, or ecomdash_app has too many rights",
@@ -204,19 +224,22 @@ async fn schema(connection: &mut PgConnection, report: &mut Report) -> Result<bo
              ecomdash_app; then `ecomdash verify`",
         );
     }
+    if !missing_rights.is_empty() {
+        report.trouble(
+            "rights",
+            &format!("ecomdash_app may not do {} things that it has to", missing_rights.len()),
+            &missing_rights.join("; "),
+        );
+    }
     if before == report.troubles {
         report.good("isolation", "row-level security holds on every tenant table, and the log refuses changes");
     }
-    if !guards.invalid_indexes.is_empty() {
-        let names = guards.invalid_indexes.join(", ");
+    if !invalid_indexes.is_empty() {
         report.warning(
             "indexes",
-            &format!("{names} was begun and not ended"),
-            &format!("REINDEX INDEX CONCURRENTLY {names}"),
+            &format!("{} was begun and not ended", invalid_indexes.join(", ")),
+            &format!("REINDEX INDEX CONCURRENTLY {}", invalid_indexes.join("; REINDEX INDEX CONCURRENTLY ")),
         );
     }
-    if !inspect::has_statistics(connection).await? {
-        report.warning("statistics", "the planner knows nothing of the tables yet: slow until it does", "ANALYZE");
-    }
-    Ok(true)
+    Ok(())
 }

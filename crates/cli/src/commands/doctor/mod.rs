@@ -20,6 +20,9 @@ use crate::{
 
 pub async fn run(environment: &Environment, args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut report = Report { is_json: environment.json, ..Report::default() };
+    if !settings::are_there(environment, &mut report) {
+        return Ok(report.end());
+    }
     settings::examine(environment, &mut report);
     match Place::of(environment) {
         Ok(place) => database(environment, args, place, &mut report).await?,

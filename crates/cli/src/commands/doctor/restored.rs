@@ -84,7 +84,8 @@ async fn tokens(session: &Session, shops: &[DirectoryEntry], report: &mut Report
     let mut alive = 0;
     for shop in shops.iter().map(|entry| Some(entry.shop)).chain([None]) {
         let tokens = api::list(&session.database, shop).await?;
-        alive += tokens.iter().filter(|token| token.revoked_at.is_none()).count();
+        let now = chrono::Utc::now();
+        alive += tokens.iter().filter(|token| token.is_good(now)).count();
     }
     if alive > 0 {
         report.warning(

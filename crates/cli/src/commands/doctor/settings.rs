@@ -7,6 +7,33 @@ use api::Origins;
 use super::Report;
 use crate::config::Environment;
 
+/// Whether there is anything to look at. What development makes when it is first needed is not to be made by a look.
+pub fn are_there(environment: &Environment, report: &mut Report) -> bool {
+    if environment.database_url.is_none()
+        && (environment.is_production() || !environment.data.join("postgres.users").exists())
+    {
+        report.trouble(
+            "settings",
+            &format!("DATABASE_URL is not set, and no private database is in {}", environment.data.display()),
+            "set DATABASE_URL to postgres://USER:PASSWORD@HOST:PORT/DATABASE; for a try on this machine, `ecomdash up` makes one",
+        );
+        return false;
+    }
+    let lacks_secrets = environment.encryption_keys.is_none() || environment.shopify_api_secret.is_none();
+    if lacks_secrets && !environment.is_production() && !environment.data.join("keys").exists() {
+        report.trouble(
+            "settings",
+            &format!(
+                "ENCRYPTION_KEYS or SHOPIFY_API_SECRET is not set, and none were made in {} yet",
+                environment.data.display()
+            ),
+            "set both; for a try on this machine, `ecomdash up` makes them",
+        );
+        return false;
+    }
+    true
+}
+
 pub fn examine(environment: &Environment, report: &mut Report) {
     let before = report.troubles + report.warnings;
     if !["development", "production"].contains(&environment.environment.as_str()) {
@@ -50,13 +77,6 @@ pub fn examine(environment: &Environment, report: &mut Report) {
         Ok(_) => {}
     }
     if environment.is_production() {
-        if environment.database_url.is_none() {
-            report.warning(
-                "settings",
-                "DATABASE_URL is not set: a private database lives in the data folder, and ends with the machine",
-                "set DATABASE_URL",
-            );
-        }
         if environment.trusted_proxies == 0 && environment.rate_limit_per_client > 0 {
             report.warning(
                 "settings",
