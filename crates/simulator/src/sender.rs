@@ -32,6 +32,8 @@ pub struct Target {
     pub url: String,
     /// By which the receiver knows that they are genuine.
     pub secret: String,
+    /// By which it is reached.
+    pub client: Client,
 }
 
 /// What is told meanwhile.
@@ -118,7 +120,6 @@ impl Simulation {
 pub async fn run(
     mut simulation: Simulation,
     path: &Path,
-    client: &Client,
     target: &Target,
     rate: u64,
     clock: fn() -> DateTime<Utc>,
@@ -153,7 +154,7 @@ pub async fn run(
             simulation.save(path)?;
             is_saved = true;
         }
-        if !send_all(&client, target, simulation.outbox(), stop).await? {
+        if !send_all(target, simulation.outbox(), stop).await? {
             break;
         }
         sent += simulation.outbox().len() as u64;
@@ -165,18 +166,13 @@ pub async fn run(
 }
 
 /// `false`: it was told to stop before all were acknowledged.
-async fn send_all(
-    client: &Client,
-    target: &Target,
-    deliveries: &[Delivery],
-    stop: &CancellationToken,
-) -> Result<bool, SimulatorError> {
+async fn send_all(target: &Target, deliveries: &[Delivery], stop: &CancellationToken) -> Result<bool, SimulatorError> {
     let mut under_way = JoinSet::new();
     for delivery in deliveries {
         if under_way.len() >= AT_ONCE && !settle(under_way.join_next().await)? {
             return Ok(false);
         }
-        under_way.spawn(send(client.clone(), target.clone(), delivery.clone(), stop.clone()));
+        under_way.spawn(send(target.clone(), delivery.clone(), stop.clone()));
     }
     while let Some(outcome) = under_way.join_next().await {
         if !settle(Some(outcome))? {
@@ -196,11 +192,12 @@ fn settle(outcome: Option<Result<Outcome, tokio::task::JoinError>>) -> Outcome {
 }
 
 /// Until it is acknowledged.
-async fn send(client: Client, target: Target, delivery: Delivery, stop: CancellationToken) -> Outcome {
+async fn send(target: Target, delivery: Delivery, stop: CancellationToken) -> Outcome {
     let mut wait = FIRST_WAIT;
     let signature = sign(delivery.body.as_bytes(), target.secret.as_bytes());
     loop {
-        let request = client
+        let request = target
+            .client
             .post(format!("{}/webhooks", target.url))
             .header("Content-Type", "application/json")
             .header("X-Shopify-Topic", &delivery.topic)

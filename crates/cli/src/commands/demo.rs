@@ -82,12 +82,11 @@ pub async fn run(environment: &Environment, args: &DemoArgs) -> anyhow::Result<E
         if let Some((profile, shop)) = first {
             introduce(&running, &profile, shop).await?;
         }
-        let target = Target { url: running.url.clone(), secret: secret.expose_secret().to_owned() };
+        let target = Target { url: running.url.clone(), secret: secret.expose_secret().to_owned(), client };
         let teller = Teller::new();
         simulator::run(
             simulation,
             &path,
-            &client,
             &target,
             args.rate,
             Utc::now,
