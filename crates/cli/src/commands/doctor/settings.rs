@@ -76,14 +76,13 @@ pub fn examine(environment: &Environment, report: &mut Report) {
         }
         Ok(_) => {}
     }
-    if environment.is_production() {
-        if environment.trusted_proxies == 0 && environment.rate_limit_per_client > 0 {
-            report.warning(
-                "settings",
-                "TRUSTED_PROXIES is 0: behind a proxy, all clients share one limit",
-                "set TRUSTED_PROXIES to the number of proxies in front, or RATE_LIMIT_PER_CLIENT to 0",
-            );
-        }
+    let is_limited = environment.trusted_proxies == 0 && environment.rate_limit_per_client > 0;
+    if environment.is_production() && is_limited {
+        report.warning(
+            "settings",
+            "TRUSTED_PROXIES is 0: behind a proxy, all clients share one limit",
+            "set TRUSTED_PROXIES to the number of proxies in front, or RATE_LIMIT_PER_CLIENT to 0",
+        );
     }
     if report.troubles + report.warnings == before {
         report.good("settings", &format!("{}; every one of them can be used", environment.environment));
