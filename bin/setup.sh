@@ -48,7 +48,7 @@ has_rust() {
 # What apt would install is new enough.
 apt_has_postgres() {
   local version
-  version=$(apt-cache policy postgresql 2>/dev/null | sed -n 's/^ *Candidate: \([0-9]*\).*/\1/p')
+  version=$(LC_ALL=C apt-cache policy postgresql 2>/dev/null | sed -n 's/^ *Candidate: \([0-9]*\).*/\1/p')
   [ "${version:-0}" -ge 15 ]
 }
 
@@ -148,8 +148,11 @@ need_test_tools() {
     return 0
   fi
   ! { has promtool && has redis-server && has slowhttptest && has faketime; } || return 0
+  # Once: what could not be had is not asked for each time.
+  [ ! -e "$tools/asked" ] || return 0
   say "fetching promtool, redis-server, slowhttptest and faketime for the tests"
   as_root true || return 0
+  touch "$tools/asked"
   apt_get update || true
   has slowhttptest || apt_get install slowhttptest || true
   has faketime || apt_get install faketime || true

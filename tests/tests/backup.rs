@@ -187,7 +187,14 @@ async fn a_backup_that_fails_leaves_no_file_and_lifts_nothing_for_long() {
     let mut older = script("backup", &database.url, &[dump.to_str().unwrap()]);
     with_pg_dump(&mut older, &folder, "9.6.24", "exit 3");
     let (ok, text) = said(&mut older);
-    assert!(!ok && text.contains("which pg_dump of 9 cannot read"), "{text}");
+    // One that can, where Debian puts it, takes its place.
+    let server = number(&mut superuser, "SELECT current_setting('server_version_num')::bigint / 10000").await;
+    if Path::new(&format!("/usr/lib/postgresql/{server}/bin/pg_dump")).exists() {
+        assert!(ok, "{text}");
+        std::fs::remove_file(&dump).unwrap();
+    } else {
+        assert!(!ok && text.contains("which pg_dump of 9 cannot read"), "{text}");
+    }
 
     let mut hanging = script("backup", &database.url, &[dump.to_str().unwrap()]);
     with_pg_dump(&mut hanging, &folder, "99.1", "exec sleep 600");
@@ -260,7 +267,10 @@ async fn backups_and_migrations_touch_only_what_is_ours_and_wait_for_no_dump() {
         sqlx::raw_sql(sql).execute(&mut dumping).await.unwrap();
     }
     let (ok, text) = tokio::task::block_in_place(|| run(&database, &["migrate"]));
-    assert!(ok && text.contains("stays so for now") && text.contains(&database.name), "{text}");
+    assert!(
+        ok && text.contains("stays so for now") && text.contains("events") && text.contains(&database.name),
+        "{text}"
+    );
     assert_eq!(lifted(&mut superuser).await, 2);
     sqlx::raw_sql("COMMIT").execute(&mut dumping).await.unwrap();
     let (ok, text) = run(&database, &["migrate"]);

@@ -156,6 +156,14 @@ async fn it_finds_what_is_wrong_with_server_schema_and_guards() {
             "log",
             "events",
         ),
+        (
+            "DROP POLICY tenant ON inbox; CREATE POLICY tenant ON inbox WITH CHECK (true)",
+            "ALTER POLICY tenant ON inbox
+                 USING (shop_id = NULLIF(current_setting('app.current_shop_id', true), '')::uuid)
+                 WITH CHECK (shop_id = NULLIF(current_setting('app.current_shop_id', true), '')::uuid)",
+            "isolation",
+            "inbox has not the policy",
+        ),
         ("REVOKE INSERT ON inbox FROM ecomdash_app", "GRANT INSERT ON inbox TO ecomdash_app", "rights", "1 things"),
         (
             "ALTER TABLE events DISABLE TRIGGER events_are_immutable",
@@ -382,7 +390,7 @@ async fn it_finds_what_is_wrong_with_the_server_its_roles_and_its_clock() {
             "ALTER ROLE ecomdash_owner CONNECTION LIMIT -1",
             "trouble",
             "connections",
-            "of 12 in use",
+            "of 12 of the login",
             "DATABASE_POOL_SIZE",
         ),
     ] {
@@ -463,10 +471,10 @@ fn it_asks_an_api_over_tls() {
 fn it_makes_nothing_where_nothing_is() {
     let folder = free_folder();
     let data = folder.join("data");
-    Findings::of(&mut bare_command(&data), &[]).assert("trouble", "settings", "no private database", "DATABASE_URL");
+    Findings::of(&mut bare_command(&data), &[]).assert("trouble", "database", "no private database", "DATABASE_URL");
     let mut command = bare_command(&data);
     command.env("DATABASE_URL", "postgres://a:b@127.0.0.1:1/c");
-    Findings::of(&mut command, &[]).assert("trouble", "settings", "none were made", "set both");
+    Findings::of(&mut command, &[]).assert("trouble", "settings", "none was made", "set it");
     assert!(!data.exists());
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -24,14 +24,23 @@ pub struct Server {
     pub login: String,
     /// Whoever it is may do anything, and row-level security holds nothing back from it.
     pub is_superuser: bool,
-    /// Connections that this login may have, and others beside it on the same server.
-    pub connections: i64,
-    /// Connections of all logins.
-    pub connected: i64,
+    /// What this login may have at most: of the whole server, of the database, and by itself. In use, and how many.
+    pub connections: Vec<Connections>,
     /// Size of the database in bytes.
     pub bytes: i64,
     /// Its clock.
     pub now: DateTime<Utc>,
+}
+
+/// A bound on connections, and how near it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// Whose bound: `the server`, `the database`, `the login`.
+    pub of: &'static str,
+    /// There are now.
+    pub used: i64,
+    /// There may be.
+    pub most: i64,
 }
 
 /// Asks the server about itself.
@@ -48,21 +57,33 @@ pub async fn server(connection: &mut PgConnection) -> Result<Server, sqlx::Error
                 pg_encoding_to_char(encoding)::text AS encoding,
                 current_user::text AS login,
                 (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS is_superuser,
-                LEAST(
-                    current_setting('max_connections')::bigint
-                        - current_setting('superuser_reserved_connections')::bigint
-                        - COALESCE(current_setting('reserved_connections', true), '0')::bigint,
-                    NULLIF(datconnlimit, -1),
-                    (SELECT NULLIF(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user)
-                ) AS connections,
-                (SELECT count(*) FROM pg_stat_activity WHERE usesysid IS NOT NULL AND datid IS NOT NULL) AS connected,
+                current_setting('max_connections')::bigint
+                    - current_setting('superuser_reserved_connections')::bigint
+                    - COALESCE(current_setting('reserved_connections', true), '0')::bigint AS most_of_server,
+                datconnlimit::bigint AS most_of_database,
+                (SELECT rolconnlimit::bigint FROM pg_roles WHERE rolname = current_user) AS most_of_login,
+                a.of_server, a.of_database, a.of_login,
                 pg_database_size(current_database()) AS bytes,
                 clock_timestamp() AS now
          FROM pg_database
+         CROSS JOIN (
+             SELECT count(*) AS of_server, count(*) FILTER (WHERE datname = current_database()) AS of_database,
+                    count(*) FILTER (WHERE usename = current_user) AS of_login
+             FROM pg_stat_activity
+             WHERE usesysid IS NOT NULL AND datid IS NOT NULL
+         ) a
          WHERE datname = current_database()",
     )
     .fetch_one(connection)
     .await?;
+    let bound = |of, used: &str, most: &str| -> Result<Connections, sqlx::Error> {
+        Ok(Connections { of, used: row.try_get(used)?, most: row.try_get(most)? })
+    };
+    let bounds = [
+        bound("the server", "of_server", "most_of_server")?,
+        bound("the database", "of_database", "most_of_database")?,
+        bound("the login", "of_login", "most_of_login")?,
+    ];
     Ok(Server {
         version_number: row.try_get("version_number")?,
         version: row.try_get("version")?,
@@ -70,8 +91,8 @@ pub async fn server(connection: &mut PgConnection) -> Result<Server, sqlx::Error
         encoding: row.try_get("encoding")?,
         login: row.try_get("login")?,
         is_superuser: row.try_get("is_superuser")?,
-        connections: row.try_get("connections")?,
-        connected: row.try_get("connected")?,
+        // -1: no bound.
+        connections: bounds.into_iter().filter(|bound| bound.most >= 0).collect(),
         bytes: row.try_get("bytes")?,
         now: row.try_get("now")?,
     })
@@ -172,13 +193,12 @@ pub struct Guards {
     pub invalid_indexes: Vec<String>,
 }
 
-/// Tenant tables that the owner passes. Other people's tables are none of ours, whatever their columns are called.
+/// Tenant tables that the owner passes, or everybody. Other people's tables are none of ours, whatever their columns are
+/// called.
 const UNFORCED: &str = "SELECT c.relname::text
     FROM pg_class c
     JOIN pg_policy p ON p.polrelid = c.oid AND p.polname = 'tenant'
-    WHERE c.relnamespace = current_schema()::regnamespace AND pg_has_role(c.relowner, 'USAGE')
-      AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
-    ORDER BY 1";
+    WHERE c.relnamespace = current_schema()::regnamespace AND NOT (c.relrowsecurity AND c.relforcerowsecurity)";
 
 /// Reads them from the catalogue.
 ///
@@ -193,10 +213,10 @@ pub async fn guards(connection: &mut PgConnection) -> Result<Guards, sqlx::Error
          WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND c.relname <> ALL ($1)
            AND has_table_privilege('ecomdash_app', c.oid, 'SELECT, INSERT, UPDATE, DELETE')
          GROUP BY c.relname
-         HAVING count(p.oid) <> 1 OR NOT bool_and(
+         HAVING count(p.oid) <> 1 OR bool_and(
              p.polname = 'tenant' AND p.polcmd = '*' AND p.polpermissive AND p.polroles = '{0}'
              AND pg_get_expr(p.polqual, p.polrelid) = $2
-             AND COALESCE(pg_get_expr(p.polwithcheck, p.polrelid), $2) = $2)
+             AND COALESCE(pg_get_expr(p.polwithcheck, p.polrelid), $2) = $2) IS NOT TRUE
          ORDER BY 1";
     let policy = "(shop_id = (NULLIF(current_setting('app.current_shop_id'::text, true), ''::text))::uuid)";
     let rights_on_log = "SELECT r.name FROM UNNEST(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) AS r (name)
@@ -210,7 +230,7 @@ pub async fn guards(connection: &mut PgConnection) -> Result<Guards, sqlx::Error
     let name = |row: PgRow| row.try_get::<String, _>(0);
     let fleet = FLEET_TABLES.map(str::to_owned).to_vec();
     Ok(Guards {
-        unforced: sqlx::query(UNFORCED).try_map(name).fetch_all(&mut *connection).await?,
+        unforced: sqlx::query(&format!("{UNFORCED} ORDER BY 1")).try_map(name).fetch_all(&mut *connection).await?,
         wrong_policy: sqlx::query(wrong_policy)
             .bind(fleet)
             .bind(policy)
@@ -259,34 +279,39 @@ fn grant(statement: &str) -> Option<(&str, &str)> {
 /// Makes row-level security hold for the owner, too, wherever it does not: a dump lifts it, and what is restored has the
 /// lifted state of the dump.
 ///
-/// A table that a dump is reading is left as it is after a second, since everybody who wants the table would wait behind
-/// this: whoever lifted it for a dump puts it back at its end.
+/// A table that somebody reads as a whole, as a dump does, is left as it is after three seconds, and from then on each such
+/// table at once: everybody who wants it would wait behind this. Autovacuum gives way after one.
 pub(crate) async fn force_row_security(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     const LOCK_NOT_AVAILABLE: &str = "55P03";
+    let owned = format!("{UNFORCED} AND pg_has_role(c.relowner, 'USAGE') ORDER BY 1");
     let unforced: Vec<String> =
-        sqlx::query(UNFORCED).try_map(|row: PgRow| row.try_get(0)).fetch_all(&mut *connection).await?;
+        sqlx::query(&owned).try_map(|row: PgRow| row.try_get(0)).fetch_all(&mut *connection).await?;
     if unforced.is_empty() {
         return Ok(());
     }
-    connection.execute("SET lock_timeout = '1s'").await?;
+    connection.execute("SET lock_timeout = '3s'").await?;
+    let mut left = Vec::new();
     for table in unforced {
         let name = table.replace('"', "\"\"");
         let sql = format!("ALTER TABLE \"{name}\" ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY");
         match connection.execute(&*sql).await {
             Ok(_) => tracing::warn!(table, "row-level security was lifted and holds again"),
-            Err(error)
-                if error.as_database_error().and_then(|refusal| refusal.code()).as_deref()
-                    == Some(LOCK_NOT_AVAILABLE) =>
-            {
-                tracing::warn!(
-                    table,
-                    "row-level security is lifted and stays so for now: somebody reads the whole table, a pg_dump? \
-                     `ecomdash migrate` again when it has ended"
-                );
-                break; // a dump holds the others, too
+            Err(error) => {
+                let code = error.as_database_error().and_then(|refusal| refusal.code());
+                if code.as_deref() != Some(LOCK_NOT_AVAILABLE) {
+                    return Err(error);
+                }
+                left.push(table);
+                connection.execute("SET lock_timeout = '100ms'").await?;
             }
-            Err(error) => return Err(error),
         }
+    }
+    if !left.is_empty() {
+        tracing::warn!(
+            tables = left.join(", "),
+            "row-level security is lifted and stays so for now: somebody reads whole tables, a pg_dump? `ecomdash migrate` \
+             again when it has ended"
+        );
     }
     connection.execute("RESET lock_timeout").await?;
     Ok(())
@@ -297,8 +322,9 @@ pub(crate) async fn force_row_security(connection: &mut PgConnection) -> Result<
 /// # Errors
 /// Whatever the database answers.
 pub async fn has_statistics(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    // Small tables do well without. After a crash the server has forgotten when it last looked, and the count of what
-    // changed since with it; the statistics themselves are hidden from the owner by row-level security.
+    // Small tables do well without. The statistics themselves are hidden from the owner by row-level security. After a crash
+    // the server has forgotten when it last looked, and the count of what changed since: what was restored just before and
+    // never looked at is not told from what was.
     sqlx::query_scalar(
         "SELECT COALESCE(s.last_analyze, s.last_autoanalyze) IS NOT NULL OR s.n_mod_since_analyze <= c.reltuples / 2
              OR pg_relation_size(c.oid) < 1000000

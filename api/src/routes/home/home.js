@@ -45,8 +45,10 @@ let asked = 0;
 
 const ask = async (path, headers = {}) => {
   const answer = await fetch(path, { headers, cache: 'no-store', signal: AbortSignal.timeout(PATIENCE_MS) });
-  // A proxy in front may answer in its own words.
-  const body = await answer.json().catch(() => ({}));
+  const body = await answer.json().catch((fault) => {
+    if (answer.ok) throw fault;
+    return {}; // a proxy in front tells of a fault in its own words
+  });
   if (!answer.ok) throw Object.assign(new Error(body.detail ?? `answered ${answer.status}`), { status: answer.status });
   return body;
 };
@@ -62,7 +64,8 @@ const showService = async () => {
     ready: ['answers, its schema is this build’s', 'good'],
     degraded: ['answers; Redis is away, so each process counts limits for itself', 'bad'],
   };
-  const known = ready.status === 'fulfilled' ? states[ready.value.status] : [ready.reason.message, 'bad'];
+  const unknown = ['answers in words that this page does not know', 'bad'];
+  const known = ready.status === 'fulfilled' ? states[ready.value.status] ?? unknown : [ready.reason.message, 'bad'];
   write(part('ready'), ...known);
 };
 
@@ -151,8 +154,11 @@ const look = async () => {
 };
 
 const goOn = async () => {
-  if (!document.hidden) await look();
-  setTimeout(goOn, EVERY_MS);
+  try {
+    if (!document.hidden) await look();
+  } finally {
+    setTimeout(goOn, EVERY_MS);
+  }
 };
 
 const use = (text) => {

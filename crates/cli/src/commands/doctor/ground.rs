@@ -124,13 +124,18 @@ async fn server(
     }
     let of = |usual| i64::from(environment.pool_size(usual));
     let needed = 2 * (of(SERVE_CONNECTIONS) + of(WORK_CONNECTIONS)) + i64::from(COMMAND_CONNECTIONS);
+    let bounds = server.connections.iter().map(|bound| format!("{} of {} of {}", bound.used, bound.most, bound.of));
     let finding = format!(
-        "{} of {} in use; one API and one worker, two releases of both while a deploy runs, and a command need {needed}",
-        server.connected, server.connections
+        "in use {}; one API and one worker, two releases of both while a deploy runs, and a command need {needed}",
+        bounds.collect::<Vec<_>>().join(", ")
     );
-    if needed > server.connections {
-        report.trouble("connections", &finding, "lower DATABASE_POOL_SIZE, or raise max_connections (a larger plan)");
-    } else if server.connected * 10 > server.connections * 9 {
+    if server.connections.iter().any(|bound| needed > bound.most) {
+        report.trouble(
+            "connections",
+            &finding,
+            "lower DATABASE_POOL_SIZE, or raise the bound: max_connections (a larger plan), CONNECTION LIMIT of database or login",
+        );
+    } else if server.connections.iter().any(|bound| bound.used * 10 > bound.most * 9) {
         report.warning("connections", &finding, "see who holds them: pg_stat_activity, by application_name");
     } else {
         report.good("connections", &finding);

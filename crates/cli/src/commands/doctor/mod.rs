@@ -20,17 +20,20 @@ use crate::{
 
 pub async fn run(environment: &Environment, args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut report = Report { is_json: environment.json, ..Report::default() };
-    if !settings::are_there(environment, &mut report) {
-        return Ok(report.end());
+    let has_keys = settings::names_keys(environment, &mut report);
+    if has_keys {
+        settings::examine(environment, &mut report);
     }
-    settings::examine(environment, &mut report);
-    match Place::of(environment) {
-        Ok(place) => database(environment, args, place, &mut report).await?,
-        Err(error) => report.trouble(
-            "database",
-            &format!("there is none: {error:#}"),
-            "set DATABASE_URL to postgres://USER:PASSWORD@HOST/DATABASE, or install PostgreSQL for a private one",
-        ),
+    match settings::names_a_database(environment, &mut report) && has_keys {
+        true => match Place::of(environment) {
+            Ok(place) => database(environment, args, place, &mut report).await?,
+            Err(error) => report.trouble(
+                "database",
+                &format!("there is none: {error:#}"),
+                "set DATABASE_URL to postgres://USER:PASSWORD@HOST/DATABASE, or install PostgreSQL for a private one",
+            ),
+        },
+        false => report.unseen("shops", "what stands above is in the way"),
     }
     settings::examine_redis(environment, &mut report).await;
     if let Some(url) = &args.url {

@@ -7,31 +7,39 @@ use api::Origins;
 use super::Report;
 use crate::config::Environment;
 
-/// Whether there is anything to look at. What development makes when it is first needed is not to be made by a look.
-pub fn are_there(environment: &Environment, report: &mut Report) -> bool {
-    if environment.database_url.is_none()
-        && (environment.is_production() || !environment.data.join("postgres.users").exists())
-    {
+/// Whether there is a database to look at. What development makes when it is first needed is not to be made by a look.
+pub fn names_a_database(environment: &Environment, report: &mut Report) -> bool {
+    let has_own = !environment.is_production() && environment.data.join("postgres.users").exists();
+    if environment.database_url.is_some() || has_own {
+        return true;
+    }
+    report.trouble(
+        "database",
+        &format!("DATABASE_URL is not set, and no private database is in {}", environment.data.display()),
+        "set DATABASE_URL to postgres://USER:PASSWORD@HOST:PORT/DATABASE; for a try on this machine, `ecomdash up` makes one",
+    );
+    false
+}
+
+/// Whether the keys are there, or production is to be told that they are not. Likewise.
+pub fn names_keys(environment: &Environment, report: &mut Report) -> bool {
+    let keys = environment.data.join("keys");
+    let lacks = |given: bool, file: &str| !given && !environment.is_production() && !keys.join(file).exists();
+    let missing: Vec<&str> = [
+        ("ENCRYPTION_KEYS", lacks(environment.encryption_keys.is_some(), "encryption_keys")),
+        ("SHOPIFY_API_SECRET", lacks(environment.shopify_api_secret.is_some(), "shopify_api_secret")),
+    ]
+    .into_iter()
+    .filter_map(|(variable, lacks)| lacks.then_some(variable))
+    .collect();
+    if !missing.is_empty() {
         report.trouble(
             "settings",
-            &format!("DATABASE_URL is not set, and no private database is in {}", environment.data.display()),
-            "set DATABASE_URL to postgres://USER:PASSWORD@HOST:PORT/DATABASE; for a try on this machine, `ecomdash up` makes one",
+            &format!("{} is not set, and none was made in {} yet", missing.join(" and "), keys.display()),
+            "set it; for a try on this machine, `ecomdash up` makes one",
         );
-        return false;
     }
-    let lacks_secrets = environment.encryption_keys.is_none() || environment.shopify_api_secret.is_none();
-    if lacks_secrets && !environment.is_production() && !environment.data.join("keys").exists() {
-        report.trouble(
-            "settings",
-            &format!(
-                "ENCRYPTION_KEYS or SHOPIFY_API_SECRET is not set, and none were made in {} yet",
-                environment.data.display()
-            ),
-            "set both; for a try on this machine, `ecomdash up` makes them",
-        );
-        return false;
-    }
-    true
+    missing.is_empty()
 }
 
 pub fn examine(environment: &Environment, report: &mut Report) {
