@@ -7,6 +7,7 @@ use axum::{
     http::{header, request::Parts},
 };
 use domain::ShopId;
+use uuid::Uuid;
 
 use crate::{
     ApiError, App,
@@ -58,6 +59,8 @@ pub struct Caller {
     pub shop: Option<ShopId>,
     /// What it may do.
     pub role: Role,
+    /// Which token it is.
+    pub token: Uuid,
 }
 
 impl FromRequestParts<App> for Caller {
@@ -74,11 +77,11 @@ impl FromRequestParts<App> for Caller {
             return Err(ApiError::Unauthorized);
         }
         let known = tokens::look_up(&app.database, token.trim()).await?;
-        let (shop, role) = known.ok_or(ApiError::Unauthorized)?;
+        let (token, shop, role) = known.ok_or(ApiError::Unauthorized)?;
         if let Some(shop) = shop {
             within_limit(parts, app, shop).await?;
         }
-        Ok(Self { shop, role })
+        Ok(Self { shop, role, token })
     }
 }
 
@@ -105,6 +108,33 @@ impl FromRequestParts<App> for CurrentShop {
         let caller = <Caller as FromRequestParts<App>>::from_request_parts(parts, app).await?;
         match (caller.role, caller.shop) {
             (Role::Merchant | Role::Auditor, Some(id)) => Ok(Self { id }),
+            _ => Err(ApiError::Forbidden),
+        }
+    }
+}
+
+/// Somebody who handles a shop's compliance.
+#[derive(Debug, Clone, Copy)]
+pub struct Handler {
+    /// From the token.
+    pub shop: ShopId,
+    token: Uuid,
+}
+
+impl Handler {
+    /// As the log names them: by the token, which one person has.
+    pub fn actor(&self) -> String {
+        format!("compliance {}", self.token)
+    }
+}
+
+impl FromRequestParts<App> for Handler {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = <Caller as FromRequestParts<App>>::from_request_parts(parts, app).await?;
+        match (caller.role, caller.shop) {
+            (Role::Compliance, Some(shop)) => Ok(Self { shop, token: caller.token }),
             _ => Err(ApiError::Forbidden),
         }
     }

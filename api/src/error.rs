@@ -4,14 +4,14 @@ use std::{borrow::Cow, error::Error};
 
 use axum::{
     Json,
-    extract::rejection::{PathRejection, QueryRejection},
+    extract::rejection::{JsonRejection, PathRejection, QueryRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use event_store::StoreError;
 use serde_json::{Value, json};
 
-use crate::request_log::request_id;
+use crate::{MAX_BODY_BYTES, request_log::request_id};
 
 /// A problem. No variant shows a secret, a person or an inner workings.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,9 @@ pub enum ApiError {
     /// Not there, or not the caller's.
     #[error("{0}")]
     NotFound(&'static str),
+    /// As things stand it cannot be; the text says why.
+    #[error("{0}")]
+    Conflict(Cow<'static, str>),
     /// Another method.
     #[error("the route does not take this method")]
     MethodNotAllowed,
@@ -71,6 +74,7 @@ impl ApiError {
             Self::BadSignature => (StatusCode::UNAUTHORIZED, "bad-signature", "Not signed"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Not allowed"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "It cannot be as things stand"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too long"),
             Self::UriTooLong => (StatusCode::URI_TOO_LONG, "uri-too-long", "The address is too long"),
@@ -182,5 +186,14 @@ impl From<QueryRejection> for ApiError {
 impl From<PathRejection> for ApiError {
     fn from(rejection: PathRejection) -> Self {
         Self::BadRequest(rejection.body_text().into())
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge(MAX_BODY_BYTES),
+            _ => Self::BadRequest(rejection.body_text().into()),
+        }
     }
 }

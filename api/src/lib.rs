@@ -58,6 +58,8 @@ pub struct App {
     pub environment: Arc<str>,
     /// How it meets the world: limits, origins, metrics.
     pub edge: Arc<Edge>,
+    /// How long a redaction is waited with.
+    pub redaction_hold_hours: u32,
 }
 
 /// Every route, with what the document says of it.
@@ -68,6 +70,12 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(routes::orders::orders))
         .routes(routes!(routes::shops::shops))
         .routes(routes!(routes::shops::shop))
+        .routes(routes!(routes::redactions::request, routes::redactions::list))
+        .routes(routes!(routes::redactions::one))
+        .routes(routes!(routes::redactions::confirm))
+        .routes(routes!(routes::redactions::cancel))
+        .routes(routes!(routes::redactions::hold))
+        .routes(routes!(routes::redactions::release))
         .routes(routes!(webhooks::receive))
         .routes(routes!(webhooks::receive_topic))
         .routes(routes!(routes::health::live))

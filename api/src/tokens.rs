@@ -106,11 +106,20 @@ pub async fn revoke(database: &Database, id: Uuid) -> Result<bool, StoreError> {
     Ok(done.rows_affected() == 1)
 }
 
-/// Whose token this is and what it may do, while it is good.
-pub(crate) async fn look_up(database: &Database, token: &str) -> Result<Option<(Option<ShopId>, Role)>, StoreError> {
+/// Which token this is, whose and what it may do, while it is good.
+pub(crate) async fn look_up(
+    database: &Database,
+    token: &str,
+) -> Result<Option<(Uuid, Option<ShopId>, Role)>, StoreError> {
     let hash = hash(token);
-    let rows = database.single(|| sqlx::query!("SELECT shop_id, role FROM find_token($1)", hash.as_slice())).await?;
-    Ok(rows.into_iter().next().and_then(|row| Some((row.shop_id.map(ShopId), row.role?.parse().ok()?))))
+    let query = || {
+        sqlx::query!(
+            r#"SELECT token_id AS "token_id!", shop_id, role AS "role!" FROM find_caller($1)"#,
+            hash.as_slice()
+        )
+    };
+    let rows = database.single(query).await?;
+    Ok(rows.into_iter().next().and_then(|row| Some((row.token_id, row.shop_id.map(ShopId), row.role.parse().ok()?))))
 }
 
 fn hash(token: &str) -> [u8; 32] {

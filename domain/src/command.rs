@@ -15,6 +15,7 @@ use crate::{
     order::{Order, OrderCommand},
     personal::{PersonalFields, Visit},
     product::{Product, ProductCommand},
+    redaction::{Redaction, RedactionCommand},
     shop::{Shop, ShopCommand},
     snapshot::Snapshot,
 };
@@ -42,6 +43,8 @@ pub enum Command {
     Discount(DiscountId, DocumentCommand<Discount>),
     /// To one request about somebody's data, known by what it asks for.
     Compliance(String, DocumentCommand<ComplianceRequest>),
+    /// To one redaction, known by an id of ours.
+    Redaction(String, RedactionCommand),
 }
 
 impl Command {
@@ -58,6 +61,7 @@ impl Command {
             Self::DraftOrder(id, command) => to.dispatch::<Observed<DraftOrder>>(id.to_string(), command),
             Self::Discount(id, command) => to.dispatch::<Observed<Discount>>(id.to_string(), command),
             Self::Compliance(id, command) => to.dispatch::<Observed<ComplianceRequest>>(id, command),
+            Self::Redaction(id, command) => to.dispatch::<Redaction>(id, command),
         }
     }
 }
@@ -102,6 +106,7 @@ impl PersonalFields for Command {
             Self::DraftOrder(_, command) => command.personal_fields(visit),
             Self::Discount(_, command) => command.personal_fields(visit),
             Self::Compliance(_, command) => command.personal_fields(visit),
+            Self::Redaction(_, command) => command.personal_fields(visit),
         }
     }
 }

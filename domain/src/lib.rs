@@ -23,6 +23,7 @@ pub mod money;
 pub mod order;
 pub mod personal;
 pub mod product;
+pub mod redaction;
 #[cfg(test)]
 mod samples;
 pub mod shop;
@@ -33,7 +34,7 @@ pub mod zone;
 pub use command::Command;
 pub use ids::ShopId;
 pub use money::{Currency, Money, MoneyError};
-pub use personal::{Personal, PersonalFields, Sealable, Sealed, Subject};
+pub use personal::{PERSONAL_FIELDS, Personal, PersonalFields, Sealable, Sealed, Subject};
 pub use snapshot::Snapshot;
 pub use version::{Digest, Version};
 pub use zone::Zone;

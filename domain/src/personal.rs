@@ -17,6 +17,14 @@ pub enum Subject {
     Shop,
 }
 
+impl Subject {
+    /// The subject of what an order's history says without naming a customer; `None` for other histories.
+    #[must_use]
+    pub fn of_order_stream(aggregate_type: &str, aggregate_id: &str) -> Option<Self> {
+        (aggregate_type == "order").then(|| aggregate_id.parse().ok().map(|id| Self::Order(OrderId(id)))).flatten()
+    }
+}
+
 /// `customer:42`, `order:7`, `shop`: how the key table names a subject.
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,6 +153,18 @@ impl<T: Serialize + DeserializeOwned> Sealable for Personal<T> {
         *self = Self::Redacted;
     }
 }
+
+/// The names of the fields that are about persons; those of the shop's own data are others.
+pub const PERSONAL_FIELDS: [&str; 8] = [
+    "customer.person",
+    "compliance.contact",
+    "order.buyer",
+    "order.discount",
+    "order.line.text",
+    "order.line.properties",
+    "order.refund.note",
+    "order.edit.note",
+];
 
 /// Visits every personal field with its subject and the name that its ciphertext is bound to.
 pub type Visit<'a> = &'a mut dyn FnMut(Subject, &'static str, &mut dyn Sealable);

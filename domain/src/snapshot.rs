@@ -10,7 +10,7 @@ use cqrs_es::Aggregate;
 use crate::{
     checkout::Checkout, command::Stored, compliance::ComplianceRequest, customer::Customer, discount::Discount,
     document::Observed, draft_order::DraftOrder, inventory::InventoryItem, location::Location, order::Order,
-    product::Product, shop::Shop,
+    product::Product, redaction::Redaction, shop::Shop,
 };
 
 /// An aggregate whose state may be kept.
@@ -69,6 +69,7 @@ snapshots! {
     Observed<DraftOrder>: "draft_order/samples.tsv",
     Observed<Discount>: "discount/samples.tsv",
     Observed<ComplianceRequest>: "compliance/samples.tsv",
+    Redaction: "redaction/samples.tsv",
 }
 
 #[cfg(test)]

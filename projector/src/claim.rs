@@ -1,5 +1,6 @@
 //! Picking work: which shop and kind, held by whom, and which queue rows it settles.
 
+use chrono::{DateTime, Utc};
 use domain::ShopId;
 use event_store::{Database, ShopTx, StoreError};
 use uuid::Uuid;
@@ -127,4 +128,32 @@ pub async fn enqueue(tx: &mut ShopTx, kind: &str, in_s: f64) -> Result<(), Store
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Makes a shop's lock of a kind, where a release that did not know the kind registered the shop.
+pub async fn make_lock(tx: &mut ShopTx, kind: &str) -> Result<(), StoreError> {
+    let shop = tx.shop();
+    sqlx::query!(
+        "INSERT INTO checkpoints (shop_id, projection, generation) VALUES ($1, $2, 0)
+         ON CONFLICT ON CONSTRAINT checkpoints_pkey DO NOTHING",
+        shop.0,
+        kind,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Deletes the rows of a kind that are due later: whoever did all there was says anew when the next one is.
+pub async fn forget_later(tx: &mut ShopTx, kind: &str) -> Result<(), StoreError> {
+    let shop = tx.shop();
+    sqlx::query!("DELETE FROM work_queue WHERE shop_id = $1 AND kind = $2 AND due_at > now()", shop.0, kind)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// The database's time, by which the log goes.
+pub async fn clock(tx: &mut ShopTx) -> Result<DateTime<Utc>, StoreError> {
+    Ok(sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(&mut **tx).await?)
 }

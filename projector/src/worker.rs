@@ -9,14 +9,15 @@ use std::{
 use domain::ShopId;
 use event_store::{Database, PROJECT, StoreError};
 use futures::FutureExt;
-use ingest::{DirectoryEntry, INGEST, IngestError, Ingested};
+use ingest::{DirectoryEntry, INGEST, IngestError, Ingested, REDACT};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+use vault::SigningKeys;
 
 use crate::{
     checkpoint::stale_projections,
-    claim::{Candidate, REBUILD, candidates, claim, enqueue, lock},
+    claim::{Candidate, REBUILD, candidates, claim, clock, enqueue, forget_later, lock, make_lock},
     fold::OrderCache,
     metrics::{count_failed, count_folded, count_parked, count_put_off},
     pace::{Pace, Turn},
@@ -33,6 +34,9 @@ const CACHED_ORDERS: usize = 2_000;
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 /// Nobody waits for a rebuild as for a figure.
 const REBUILD_POLL: Duration = Duration::from_secs(1);
+
+/// A redaction is due in days, but for Shopify's, which nobody waits for either.
+const REDACT_POLL: Duration = Duration::from_secs(1);
 
 /// For a look at the queue, and for a batch, whose every statement may take a minute. What takes longer hangs on a
 /// connection that is dead without being told so.
@@ -52,6 +56,8 @@ pub struct WorkerOptions {
     pub idle_poll: Duration,
     /// How long settled bodies are kept, in days; 0 lets them go at once.
     pub body_retention_days: i32,
+    /// By which receipts of redactions are signed; without, redactions are left to others.
+    pub signing: Option<Arc<SigningKeys>>,
 }
 
 impl Default for WorkerOptions {
@@ -61,6 +67,7 @@ impl Default for WorkerOptions {
             poll: Duration::from_millis(40),
             idle_poll: Duration::from_millis(250),
             body_retention_days: 30,
+            signing: None,
         }
     }
 }
@@ -114,6 +121,9 @@ impl Worker {
         }
         // Apart from the rest: a rebuild takes as long as the shop's log is.
         tasks.spawn(Arc::clone(&worker).work(&[REBUILD], REBUILD_POLL, stop.clone()));
+        if worker.options.signing.is_some() {
+            tasks.spawn(Arc::clone(&worker).work(&[REDACT], REDACT_POLL, stop.clone()));
+        }
         tasks.spawn(Arc::clone(&worker).keep_house(stop.clone()));
         tasks.join_all().await;
     }
@@ -135,7 +145,7 @@ impl Worker {
         let mut failures = 0_u32;
         let mut idle = self.options.poll;
         // A rebuild is never what a delivery hints at.
-        let is_woken = kinds != [REBUILD];
+        let is_woken = kinds != [REBUILD] && kinds != [REDACT];
         while !stop.is_cancelled() {
             let wait = match self.work_once(kinds, &mut cache, &stop).await {
                 Ok(Found::Work) => {
@@ -188,6 +198,7 @@ impl Worker {
             let outcome = match candidate.kind.as_str() {
                 INGEST => in_time(BATCH_PATIENCE, guarded(self.ingest(&candidate))).await,
                 PROJECT => Box::pin(in_time(BATCH_PATIENCE, guarded(self.project(&candidate, cache)))).await,
+                REDACT => guarded(self.redact(&candidate)).await,
                 _ => guarded(self.rebuild_stale(&candidate, stop)).await,
             };
             match outcome {
@@ -343,6 +354,31 @@ impl Worker {
             tracing::info!(shop = %candidate.shop, projection = name, generation = rebuilt.generation, "rebuilt");
         }
         Ok(Batch::Full)
+    }
+
+    /// Erases whoever is due in a shop.
+    async fn redact(&self, candidate: &Candidate) -> Result<Batch, StoreError> {
+        let Some(signing) = &self.options.signing else { return Ok(Batch::Held) };
+        let mut tx = self.database.begin(candidate.shop).await?;
+        make_lock(&mut tx, REDACT).await?;
+        let now = clock(&mut tx).await?;
+        tx.commit().await?;
+        let Some(mut claim) = claim(&self.database, candidate).await? else {
+            return Ok(Batch::Held);
+        };
+        // Left in the queue until it is done: whoever finds the row after a crash goes on.
+        claim.settle(Some(60.0)).await?;
+        claim.commit().await?;
+        let next = compliance::run_due(&self.database, candidate.shop, signing, now).await?;
+        let mut tx = self.database.begin(candidate.shop).await?;
+        forget_later(&mut tx, REDACT).await?;
+        if let Some(next) = next {
+            let in_s = (next - now).as_seconds_f64().max(0.0);
+            enqueue(&mut tx, REDACT, in_s).await?;
+        }
+        tx.commit().await?;
+        self.wake.notify_one();
+        Ok(Batch::All)
     }
 
     /// Once: what an older build left undone. Now and then: lets go of what has been kept long enough.

@@ -214,6 +214,8 @@ pub fn bare_command(data: &Path) -> Command {
         "ENVIRONMENT",
         "LOG_LEVEL",
         "ENCRYPTION_KEYS",
+        "SIGNING_KEYS",
+        "REDACTION_HOLD_HOURS",
         "METRICS_TOKEN",
         "METRICS_PORT",
         "ALLOWED_ORIGINS",

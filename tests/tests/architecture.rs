@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 use serde_json::Value;
 
 /// Each crate and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("ecomdash-domain", &[]),
     ("ecomdash-simulator", &[]),
     ("ecomdash-shopify", &["ecomdash-domain"]),
@@ -13,13 +13,22 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("ecomdash-read-models", &["ecomdash-domain"]),
     ("ecomdash-event-store", &["ecomdash-domain", "ecomdash-vault"]),
     ("ecomdash-ingest", &["ecomdash-domain", "ecomdash-event-store", "ecomdash-shopify", "ecomdash-vault"]),
+    ("ecomdash-compliance", &["ecomdash-domain", "ecomdash-event-store", "ecomdash-ingest", "ecomdash-vault"]),
     (
         "ecomdash-projector",
-        &["ecomdash-domain", "ecomdash-event-store", "ecomdash-ingest", "ecomdash-read-models", "ecomdash-vault"],
+        &[
+            "ecomdash-compliance",
+            "ecomdash-domain",
+            "ecomdash-event-store",
+            "ecomdash-ingest",
+            "ecomdash-read-models",
+            "ecomdash-vault",
+        ],
     ),
     (
         "ecomdash-api",
         &[
+            "ecomdash-compliance",
             "ecomdash-domain",
             "ecomdash-event-store",
             "ecomdash-ingest",
@@ -32,6 +41,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
         "ecomdash",
         &[
             "ecomdash-api",
+            "ecomdash-compliance",
             "ecomdash-domain",
             "ecomdash-event-store",
             "ecomdash-ingest",

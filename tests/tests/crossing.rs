@@ -157,7 +157,9 @@ async fn another_shop_s_cursors_lead_nowhere_else() {
     let client = ecomdash_tests::client();
     let mut cursors = 0;
     for operation in guarded() {
-        if operation.parameters().iter().all(|parameter| parameter.name != "cursor") {
+        // The list of redactions, which merchants may not see, has a test of its own.
+        let has_cursor = operation.parameters().iter().any(|parameter| parameter.name == "cursor");
+        if !has_cursor || !operation.roles().contains(&"merchant") {
             continue;
         }
         let first = operation.request(&client, &world.server.url, &[("limit", "1")]).bearer_auth(&world.theirs.token);

@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 
 const BLUEPRINTS: [&str; 2] = ["render.yaml", "render-staging.yaml"];
 /// What is known to the platform and to whoever it is told, and stands in no file.
-const SECRETS: [&str; 5] = ["DATABASE_URL", "REDIS_URL", "ENCRYPTION_KEYS", "SHOPIFY_API_SECRET", "METRICS_TOKEN"];
+const SECRETS: [&str; 6] =
+    ["DATABASE_URL", "REDIS_URL", "ENCRYPTION_KEYS", "SIGNING_KEYS", "SHOPIFY_API_SECRET", "METRICS_TOKEN"];
 /// Connections that the smallest plan leaves to the services and a command beside them, two releases at once.
 const CONNECTIONS: u64 = 22;
 
@@ -257,6 +258,7 @@ async fn the_fleet_of_the_blueprint_works() {
         ("REDIS_URL", redis.url()),
         // As the platform makes them: 256 bits in base64.
         ("ENCRYPTION_KEYS", database.encryption_keys.clone()),
+        ("SIGNING_KEYS", vault::MasterRing::generate_key().unwrap()),
         ("METRICS_TOKEN", "bWV0cmljcyBvZiB0aGUgZmxlZXQgb2YgYSB0ZXN0IQ==".to_owned()),
         ("SHOPIFY_API_SECRET", SECRET.to_owned()),
     ]);

@@ -4,6 +4,7 @@ pub mod docs;
 pub mod health;
 pub mod home;
 pub mod orders;
+pub mod redactions;
 pub mod series;
 pub mod shops;
 pub mod stats;

@@ -3,6 +3,7 @@
 use api::Role;
 use chrono::{DateTime, Duration, Utc};
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use compliance::Reason;
 use domain::{Currency, Zone};
 use ingest::InboxStatus;
 use shopify::ShopDomain;
@@ -41,6 +42,9 @@ pub enum Command {
     /// Tokens for the API: issue, list, revoke
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Erases persons: ask for it, see it, hold, confirm or cancel it
+    #[command(subcommand)]
+    Redact(RedactCommand),
     /// Deliveries: list them, drive dead letters again
     #[command(subcommand)]
     Inbox(InboxCommand),
@@ -113,6 +117,86 @@ pub struct WorkArgs {
     /// [default: none is listened on]
     #[arg(long, env = "METRICS_PORT")]
     pub metrics_port: Option<u16>,
+}
+
+/// `redact …`
+#[derive(Debug, Subcommand)]
+pub enum RedactCommand {
+    /// Asks that a customer be erased
+    Customer {
+        /// Whose customer
+        #[arg(long)]
+        shop: ShopDomain,
+        /// Who is meant
+        #[command(flatten)]
+        person: PersonArgs,
+        /// Why; kept for ever, so without anybody's address or number
+        #[arg(long)]
+        reason: Reason,
+        /// Who asks
+        #[arg(long, default_value = "command")]
+        by: String,
+        /// Shows who would be erased, and does nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Everybody who has the address or number
+        #[arg(long)]
+        all: bool,
+        /// Does not wait, on the word of a second person
+        #[arg(long, value_name = "WHO CONFIRMS")]
+        now: Option<String>,
+    },
+    /// Lists a shop's redactions
+    List {
+        /// Its permanent domain
+        #[arg(long)]
+        shop: ShopDomain,
+    },
+    /// Shows a redaction, with its receipt once it is done
+    Show(WhichRedaction),
+    /// Puts a legal hold on one
+    Hold {
+        /// Which, and who says so
+        #[command(flatten)]
+        which: WhichRedaction,
+        /// Which law or case
+        #[arg(long)]
+        reason: Reason,
+    },
+    /// Lifts the hold
+    Release(WhichRedaction),
+    /// Says, as another person than who asked, that it is not to be waited with
+    Confirm(WhichRedaction),
+    /// Takes it back, while it is not done
+    Cancel(WhichRedaction),
+}
+
+/// Who is meant.
+#[derive(Debug, ClapArgs)]
+#[group(required = true, multiple = false)]
+pub struct PersonArgs {
+    /// Shopify's number of the customer
+    #[arg(long)]
+    pub id: Option<u64>,
+    /// An e-mail address, in any spelling
+    #[arg(long)]
+    pub email: Option<String>,
+    /// A telephone number, in any spelling; its last nine digits count
+    #[arg(long)]
+    pub phone: Option<String>,
+}
+
+/// Which redaction, and who says so.
+#[derive(Debug, ClapArgs)]
+pub struct WhichRedaction {
+    /// Its id
+    pub id: String,
+    /// Of which shop
+    #[arg(long)]
+    pub shop: ShopDomain,
+    /// Who says so
+    #[arg(long, default_value = "command")]
+    pub by: String,
 }
 
 /// `shop …`

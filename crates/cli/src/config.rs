@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use api::{Edge, Limits, Origins, Quota, Quotas, SharedLimits};
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
-use vault::MasterRing;
+use vault::{MasterRing, SigningKeys};
 
 /// Settings from the environment. Lists are separated by commas, newest first.
 #[derive(Debug, Clone, Args)]
@@ -37,6 +37,18 @@ pub struct Environment {
     /// Master keys, 32 bytes each in base64 or hex
     #[arg(long, env = "ENCRYPTION_KEYS", hide = true, hide_env_values = true)]
     pub encryption_keys: Option<SecretString>,
+    /// Ed25519 seeds that receipts are signed with, 32 bytes each in base64 or hex
+    #[arg(long, env = "SIGNING_KEYS", hide = true, hide_env_values = true)]
+    pub signing_keys: Option<SecretString>,
+    /// Hours that a redaction is waited with, in which it can be cancelled; those that Shopify asks for are not
+    #[arg(
+        long,
+        env = "REDACTION_HOLD_HOURS",
+        default_value_t = 24,
+        value_parser = clap::value_parser!(u32).range(0..=720),
+        hide = true
+    )]
+    pub redaction_hold_hours: u32,
     /// How many days the bodies of settled deliveries are kept, 0 to 90
     #[arg(
         long,
@@ -93,6 +105,12 @@ impl Environment {
     pub fn master_ring(&self) -> anyhow::Result<MasterRing> {
         let keys = self.secret("ENCRYPTION_KEYS", self.encryption_keys.as_ref(), "encryption_keys")?;
         MasterRing::parse(keys.expose_secret()).context("ENCRYPTION_KEYS cannot be used")
+    }
+
+    /// What receipts are signed with.
+    pub fn signing_keys(&self) -> anyhow::Result<SigningKeys> {
+        let keys = self.secret("SIGNING_KEYS", self.signing_keys.as_ref(), "signing_keys")?;
+        SigningKeys::parse(keys.expose_secret()).context("SIGNING_KEYS cannot be used")
     }
 
     /// The app's secrets, newest first.

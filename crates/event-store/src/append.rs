@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Duration, Utc};
 use domain::{ShopId, Subject};
 use sqlx::PgConnection;
-use vault::{MasterRing, Sealer, VaultError};
+use vault::{MasterRing, Named, Sealer, VaultError};
 
 use crate::{
     Envelope, Link, ShopTx, StoreError, StreamId,
@@ -305,7 +305,7 @@ impl Basis {
         news.took_for_new = std::mem::take(&mut self.took_for_new);
         let mut appended = Vec::with_capacity(commands.len());
         for Envelope { stream, metadata, mut command } in commands {
-            sealer.seal(&mut command).map_err(keys)?;
+            let named = sealer.seal(&mut command).map_err(keys)?;
             let loaded = self.streams.get_mut(&stream).expect("loaded with the batch");
             let events = command.decide(&mut *loaded.state)?;
             let metadata = if events.is_empty() { String::new() } else { metadata.to_json() };
@@ -339,12 +339,18 @@ impl Basis {
                 news.metadata.push(metadata.clone());
                 news.hashes.push(self.head.hash.to_vec());
             }
+            if count > 0 {
+                news.name(&stream, named, &mut sealer);
+            }
             appended.push(Appended { events: count, position: self.head.position });
         }
         for (subject, wrapped) in sealer.take_created() {
             news.subjects.push(subject.to_string());
             news.wrapped.push(wrapped.clone());
             self.keys.insert(subject, Some(wrapped));
+        }
+        for subject in &news.destroyed {
+            self.keys.insert(*subject, None);
         }
         Ok((appended, news))
     }
@@ -369,9 +375,42 @@ pub(crate) struct News {
     payloads: Vec<String>,
     metadata: Vec<String>,
     hashes: Vec<Vec<u8>>,
+    named_subjects: Vec<String>,
+    named_types: Vec<String>,
+    named_ids: Vec<String>,
+    contact_digests: Vec<Vec<u8>>,
+    contact_subjects: Vec<String>,
+    destroyed: Vec<Subject>,
 }
 
 impl News {
+    /// Notes whom events of a stream are about.
+    fn name(&mut self, stream: &StreamId, named: Named, sealer: &mut Sealer) {
+        // What a refund or an edit says of the buyer is the order's, since it names no customer. Once it is known that the
+        // customer is redacted, so is what comes of the order.
+        let of_redacted = named.redacted.iter().any(|subject| matches!(subject, Subject::Customer(_)));
+        if let Some(order) = Subject::of_order_stream(stream.aggregate_type, &stream.aggregate_id)
+            && of_redacted
+            && !named.redacted.contains(&order)
+        {
+            sealer.redact(order);
+            self.destroyed.push(order);
+        }
+        for subject in named.subjects {
+            let text = subject.to_string();
+            // Its own history is where it is looked for first.
+            if text.split_once(':') != Some((stream.aggregate_type, &stream.aggregate_id)) {
+                self.named_subjects.push(text);
+                self.named_types.push(stream.aggregate_type.to_owned());
+                self.named_ids.push(stream.aggregate_id.clone());
+            }
+        }
+        for (digest, subject) in named.contacts {
+            self.contact_digests.push(digest.to_vec());
+            self.contact_subjects.push(subject.to_string());
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.hashes.is_empty()
     }
@@ -379,7 +418,8 @@ impl News {
     /// Writes it in one call, if the log is as was expected; otherwise `false`, and nothing is written.
     pub(crate) async fn append(&self, connection: &mut PgConnection, shop: ShopId) -> Result<bool, StoreError> {
         let appended = sqlx::query_scalar!(
-            r#"SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) AS "appended!""#,
+            r#"SELECT append_events_of_subjects($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+                                                  $15, $16, $17, $18, $19, $20) AS "appended!""#,
             shop.0,
             &self.expected,
             self.took_for_new,
@@ -394,6 +434,12 @@ impl News {
             &self.payloads,
             &self.metadata,
             &self.hashes,
+            &self.named_subjects,
+            &self.named_types,
+            &self.named_ids,
+            &self.contact_digests,
+            &self.contact_subjects,
+            &self.destroyed.iter().map(Subject::to_string).collect::<Vec<_>>(),
         )
         .fetch_one(connection)
         .await?;

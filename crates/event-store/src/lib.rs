@@ -22,6 +22,7 @@ mod recent;
 mod repository;
 mod shop;
 mod snapshot;
+mod subjects;
 mod tenancy;
 mod verify;
 
@@ -36,5 +37,6 @@ pub use migrate::{MIGRATIONS, MigrateError, migrate, schema_is_current};
 pub use read::{Decode, EventHeading, StoredEvent, decode, events};
 pub use repository::ShopEvents;
 pub use shop::{create_shop, shop_key};
+pub use subjects::{SealedValue, Streams};
 pub use tenancy::{Database, DatabaseOptions, ShopTx};
 pub use verify::{Fault, FaultKind, Verified, verify};

@@ -195,7 +195,11 @@ const DEAD_RETENTION_DAYS: i32 = 90;
 pub async fn purge_bodies(tx: &mut ShopTx, days: i32) -> Result<u64, StoreError> {
     let shop = tx.shop();
     let done = sqlx::query!(
-        "UPDATE inbox SET body = NULL
+        "WITH names AS (
+             DELETE FROM inbox_subjects s USING inbox i
+             WHERE s.shop_id = $1 AND i.shop_id = $1 AND i.id = s.inbox_id AND i.body IS NULL
+         )
+         UPDATE inbox SET body = NULL
          WHERE shop_id = $1 AND id IN (
              SELECT id FROM inbox
              WHERE shop_id = $1 AND body IS NOT NULL AND status <> 'pending'

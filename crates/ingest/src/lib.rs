@@ -9,6 +9,7 @@ mod document;
 mod inbox;
 mod metrics;
 mod receive;
+mod subjects;
 mod translate;
 
 pub use directory::{DirectoryEntry, Registration, find, find_by_id, list_shops, page_of_shops, register, set_paused};
@@ -19,6 +20,7 @@ pub use inbox::{
 };
 pub use metrics::{count_put_off, register_metrics};
 pub use receive::{Accepted, Delivery, Receiver};
+pub use subjects::{REDACT, enqueue_redaction, find_bodies, let_go_of_bodies};
 pub use translate::{BATCH, IngestError, Ingested, ingest, put_off};
 
 /// The kind of work that a stored delivery makes.

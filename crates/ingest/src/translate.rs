@@ -11,7 +11,10 @@ use shopify::{Context, ORDER_DOCUMENT, REVISION, TranslateError, Translation, tr
 use uuid::Uuid;
 use vault::ShopKey;
 
-use crate::directory::DirectoryEntry;
+use crate::{
+    directory::DirectoryEntry,
+    subjects::{About, asked_redactions, enqueue_redaction},
+};
 
 /// How many deliveries a batch takes.
 pub const BATCH: i64 = 500;
@@ -158,10 +161,16 @@ async fn settle(
     let mut ingested = Ingested { deliveries: pending.len(), is_full, ..Ingested::default() };
     let mut commands = Vec::new();
     let mut settled = Settled::default();
+    let mut about = About::default();
+    let mut redactions = false;
     for delivery in &pending {
+        about.read(&key, delivery.id, &delivery.topic, delivery.body.as_deref());
         match judge(&key, entry, currency, delivery) {
-            Verdict::Commands(of_delivery) => {
+            Verdict::Commands(mut of_delivery) => {
                 let metadata = metadata(delivery);
+                let asked = asked_redactions(&mut *tx, &key, &mut of_delivery).await?;
+                redactions |= !asked.is_empty();
+                of_delivery.extend(asked);
                 commands.extend(of_delivery.into_iter().map(|command| Envelope::new(command, metadata.clone())));
                 settled.push(delivery.id, "translated", None);
             }
@@ -183,6 +192,10 @@ async fn settle(
         ingested.events = appended.iter().map(|appended| appended.events).sum();
     }
     settled.write(tx).await?;
+    about.write(tx).await?;
+    if redactions {
+        enqueue_redaction(tx, 0.0).await?;
+    }
     Ok(ingested)
 }
 

@@ -4,8 +4,10 @@
 
 mod domain_name;
 pub mod payload;
+mod persons;
 pub mod signature;
 mod translate;
 
 pub use domain_name::{InvalidShopDomain, ShopDomain};
+pub use persons::persons;
 pub use translate::{Context, ORDER_DOCUMENT, REVISION, TranslateError, Translation, body_digest, translate};

@@ -34,7 +34,7 @@ impl Secret {
     }
 
     /// HMAC-SHA256 over a purpose and parts; each part is preceded by its length, so that no two lists are alike.
-    fn derive(&self, purpose: u8, parts: &[&[u8]]) -> [u8; 32] {
+    pub(crate) fn derive(&self, purpose: u8, parts: &[&[u8]]) -> [u8; 32] {
         let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
         mac.update(&[purpose]);
         for part in parts {

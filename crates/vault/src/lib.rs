@@ -8,14 +8,18 @@
 //! AES-256-GCM throughout; the associated data binds a ciphertext to its shop, subject and field, so that it opens
 //! nowhere else. Destroying a subject's key makes every value of that person unreadable at once, in the log too.
 
+mod contact;
 mod key;
 mod ring;
 mod sealer;
+mod signing;
 mod snapshot;
 
+pub use contact::ContactKey;
 pub use key::{BodyKey, ShopKey, SubjectKey};
 pub use ring::MasterRing;
-pub use sealer::{Sealer, SubjectState};
+pub use sealer::{Named, Sealer, SubjectState};
+pub use signing::{Signature, SigningKeys, is_signed};
 pub use snapshot::SnapshotOf;
 
 /// Why a key or a sealed value could not be used. No variant shows a byte of either.

@@ -1,10 +1,10 @@
 //! Sealing a command's personal fields before it is decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{PersonalFields, Subject};
 
-use crate::{ShopKey, SubjectKey, VaultError};
+use crate::{ContactKey, ShopKey, SubjectKey, VaultError};
 
 /// What is known of a subject's key, read under the shop's lock.
 #[derive(Debug, Clone)]
@@ -13,6 +13,17 @@ pub enum SubjectState {
     Key(SubjectKey),
     /// Destroyed: nothing of this subject is kept again.
     Redacted,
+}
+
+/// What a command's personal fields tell of persons.
+#[derive(Debug, Default)]
+pub struct Named {
+    /// Whose they are.
+    pub subjects: BTreeSet<Subject>,
+    /// Those of them that are redacted.
+    pub redacted: BTreeSet<Subject>,
+    /// By which keyed digests they can be found.
+    pub contacts: Vec<([u8; 16], Subject)>,
 }
 
 /// Seals personal fields of one shop. Subjects that have no key yet get one, which the caller must store.
@@ -47,23 +58,43 @@ impl Sealer {
         command.personal_fields(&mut |subject, _, _| each(subject));
     }
 
+    /// Takes in that a subject is redacted from here on. A key that was made for it here is not to be stored any more.
+    pub fn redact(&mut self, subject: Subject) {
+        self.subjects.insert(subject, SubjectState::Redacted);
+        self.created.retain(|(created, _)| *created != subject);
+    }
+
     /// Seals every clear field of a command; those of redacted subjects become redacted.
     ///
     /// # Errors
     /// [`VaultError::NoRandomness`] when a new subject needs a key and there is none to be had.
-    pub fn seal(&mut self, command: &mut dyn PersonalFields) -> Result<(), VaultError> {
+    pub fn seal(&mut self, command: &mut dyn PersonalFields) -> Result<Named, VaultError> {
         let mut failure = None;
+        let mut named = Named::default();
         command.personal_fields(&mut |subject, name, field| {
             let Some(plain) = field.clear_json() else {
                 return;
             };
             match self.key_of(subject) {
-                Ok(Some(key)) => field.set_sealed(key.seal(name, &plain)),
-                Ok(None) => field.set_redacted(),
+                Ok(Some(key)) => {
+                    field.set_sealed(key.seal(name, &plain));
+                    // The shop's owner is found by being the owner.
+                    if subject != Subject::Shop {
+                        named.subjects.insert(subject);
+                        let contacts = ContactKey::all_in(&plain);
+                        named
+                            .contacts
+                            .extend(contacts.iter().map(|contact| (self.shop_key.contact_digest(contact), subject)));
+                    }
+                }
+                Ok(None) => {
+                    field.set_redacted();
+                    named.redacted.insert(subject);
+                }
                 Err(error) => failure = Some(error),
             }
         });
-        failure.map_or(Ok(()), Err)
+        failure.map_or(Ok(named), Err)
     }
 
     fn key_of(&mut self, subject: Subject) -> Result<Option<&SubjectKey>, VaultError> {

@@ -26,6 +26,8 @@ pub struct Customer {
     pub purchases: Option<Member<Purchases>>,
     /// A tombstone that wins.
     pub deleted: bool,
+    /// The key is destroyed.
+    pub redacted: bool,
 }
 
 impl Customer {
@@ -52,6 +54,9 @@ impl Customer {
                 newer(known, version).then_some(CustomerEvent::PurchasesCounted { version, purchases })
             }
             CustomerCommand::ObserveDeletion { at } => (!self.deleted).then_some(CustomerEvent::CustomerDeleted { at }),
+            CustomerCommand::Redact { redaction } => {
+                (!self.redacted).then_some(CustomerEvent::CustomerRedacted { redaction })
+            }
         }
     }
 }
@@ -83,6 +88,7 @@ impl Aggregate for Customer {
                 Member::join(&mut self.purchases, version, purchases);
             }
             CustomerEvent::CustomerDeleted { .. } => self.deleted = true,
+            CustomerEvent::CustomerRedacted { .. } => self.redacted = true,
         }
     }
 }

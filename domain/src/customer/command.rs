@@ -42,6 +42,11 @@ pub enum CustomerCommand {
         /// When that was triggered, if the delivery says.
         at: Option<DateTime<Utc>>,
     },
+    /// The customer's key was destroyed, in the same transaction.
+    Redact {
+        /// By which redaction.
+        redaction: String,
+    },
 }
 
 impl PersonalFields for CustomerCommand {

@@ -53,6 +53,11 @@ pub enum CustomerEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at: Option<DateTime<Utc>>,
     },
+    /// The customer's key is destroyed: what was personal is gone, and none will be kept again.
+    CustomerRedacted {
+        /// By which redaction.
+        redaction: String,
+    },
 }
 
 /// What a body says of a customer.
@@ -143,6 +148,7 @@ impl DomainEvent for CustomerEvent {
             Self::CustomerMerged { .. } => "CustomerMerged",
             Self::PurchasesCounted { .. } => "PurchasesCounted",
             Self::CustomerDeleted { .. } => "CustomerDeleted",
+            Self::CustomerRedacted { .. } => "CustomerRedacted",
         }
         .to_owned()
     }
@@ -154,7 +160,14 @@ impl DomainEvent for CustomerEvent {
 
 impl Stored for CustomerEvent {
     fn knows(event_type: &str, event_version: &str) -> bool {
-        let known = ["CustomerUpdated", "CustomerReaffirmed", "CustomerMerged", "PurchasesCounted", "CustomerDeleted"];
+        let known = [
+            "CustomerUpdated",
+            "CustomerReaffirmed",
+            "CustomerMerged",
+            "PurchasesCounted",
+            "CustomerDeleted",
+            "CustomerRedacted",
+        ];
         event_version == "1" && known.contains(&event_type)
     }
 }

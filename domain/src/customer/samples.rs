@@ -48,5 +48,6 @@ pub fn samples() -> Vec<CustomerEvent> {
             },
         },
         CustomerEvent::CustomerDeleted { at: Some(at("2026-11-06T12:00:00Z")) },
+        CustomerEvent::CustomerRedacted { redaction: "0199c0de-0000-7000-8000-000000000001".to_owned() },
     ]
 }

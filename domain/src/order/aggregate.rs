@@ -53,6 +53,8 @@ pub struct Order {
     pub agreed_until: Option<DateTime<Utc>>,
     /// A tombstone that wins.
     pub deleted: bool,
+    /// The buyer's key is destroyed.
+    pub redacted: bool,
 }
 
 impl Order {
@@ -85,6 +87,8 @@ impl Order {
             }
             OrderCommand::ObserveDeletion { .. } if self.deleted => vec![],
             OrderCommand::ObserveDeletion { at } => vec![OrderEvent::OrderDeleted { at }],
+            OrderCommand::Redact { .. } if self.redacted => vec![],
+            OrderCommand::Redact { redaction } => vec![OrderEvent::OrderRedacted { redaction }],
         }
     }
 
@@ -260,6 +264,7 @@ impl Aggregate for Order {
                 self.agreed_until = self.agreed_until.max(version.updated_at);
             }
             OrderEvent::OrderDeleted { .. } => self.deleted = true,
+            OrderEvent::OrderRedacted { .. } => self.redacted = true,
         }
     }
 }

@@ -74,6 +74,11 @@ pub enum OrderCommand {
         /// When the deletion was triggered, if the delivery says.
         at: Option<DateTime<Utc>>,
     },
+    /// The buyer's key was destroyed, in the same transaction.
+    Redact {
+        /// By which redaction.
+        redaction: String,
+    },
 }
 
 /// A snapshot of an order, as one body tells it.
@@ -126,7 +131,8 @@ impl PersonalFields for OrderCommand {
             Self::ObserveFulfillment { .. }
             | Self::ObserveTransaction { .. }
             | Self::ObserveReturn { .. }
-            | Self::ObserveDeletion { .. } => {}
+            | Self::ObserveDeletion { .. }
+            | Self::Redact { .. } => {}
         }
     }
 }

@@ -93,6 +93,11 @@ pub enum OrderEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at: Option<DateTime<Utc>>,
     },
+    /// The buyer's key is destroyed: what was personal is gone, and none will be kept again. What was sold stays.
+    OrderRedacted {
+        /// By which redaction.
+        redaction: String,
+    },
 }
 
 /// What a snapshot changed.
@@ -148,6 +153,7 @@ impl DomainEvent for OrderEvent {
             Self::ReturnUpdated { .. } => "ReturnUpdated",
             Self::SalesAgreed { .. } => "SalesAgreed",
             Self::OrderDeleted { .. } => "OrderDeleted",
+            Self::OrderRedacted { .. } => "OrderRedacted",
         }
         .to_owned()
     }
@@ -174,7 +180,8 @@ impl Stored for OrderEvent {
             | "FulfillmentUpdated"
             | "TransactionRecorded"
             | "ReturnUpdated"
-            | "SalesAgreed" => event_version == "1",
+            | "SalesAgreed"
+            | "OrderRedacted" => event_version == "1",
             _ => false,
         }
     }

@@ -220,6 +220,7 @@ pub fn samples() -> Vec<OrderEvent> {
         OrderEvent::RefundRevised { version: version(), id: RefundId(4), refund: refund() },
         OrderEvent::OrderEdited { version: version(), id: EditId(6), edit },
         OrderEvent::OrderDeleted { at: Some(at("2026-11-06T12:00:00Z")) },
+        OrderEvent::OrderRedacted { redaction: "0199c0de-0000-7000-8000-000000000001".to_owned() },
         OrderEvent::FulfillmentUpdated { version: version(), id: FulfillmentId(8), fulfillment: fulfillment() },
         OrderEvent::TransactionRecorded { version: version(), id: TransactionId(9), transaction: transaction() },
         OrderEvent::ReturnUpdated {

@@ -6,6 +6,7 @@ mod inbox;
 mod ingest;
 mod output;
 mod rebuild;
+mod redact;
 mod serve;
 mod shop;
 mod token;
@@ -61,6 +62,7 @@ async fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::Shop(command) => shop::run(environment, command).await,
         Command::Token(command) => token::run(environment, command).await,
+        Command::Redact(command) => redact::run(environment, command).await,
         Command::Inbox(command) => inbox::run(environment, command).await,
         Command::Ingest(args) => ingest::run(environment, &args).await,
         Command::Rebuild(rebuild) => rebuild::run(environment, &rebuild).await,

@@ -159,7 +159,7 @@ pub async fn work(environment: &Environment, args: &WorkArgs) -> anyhow::Result<
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     }
     tracing::info!("working");
-    let worker = Worker::new(session.database.clone(), worker_options(environment), Arc::default());
+    let worker = Worker::new(session.database.clone(), worker_options(environment)?, Arc::default());
     worker.run(stop).await;
     session.database.close().await;
     if let Some(side) = side {
@@ -177,7 +177,7 @@ fn work_apart(
 ) -> anyhow::Result<std::thread::JoinHandle<anyhow::Result<()>>> {
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(4));
     let connections = environment.pool_size(UP_WORK_CONNECTIONS);
-    let (options, pool) = (worker_options(environment), session.another_pool(environment, connections)?);
+    let (options, pool) = (worker_options(environment)?, session.another_pool(environment, connections)?);
     Ok(std::thread::spawn(move || {
         // Whatever ends the workers ends the rest.
         let _ends = stop.clone().drop_guard();
@@ -206,8 +206,12 @@ fn give_way() {
     }
 }
 
-fn worker_options(environment: &Environment) -> WorkerOptions {
-    WorkerOptions { body_retention_days: environment.inbox_retention_days, ..WorkerOptions::default() }
+fn worker_options(environment: &Environment) -> anyhow::Result<WorkerOptions> {
+    Ok(WorkerOptions {
+        body_retention_days: environment.inbox_retention_days,
+        signing: Some(Arc::new(environment.signing_keys()?)),
+        ..WorkerOptions::default()
+    })
 }
 
 fn app(
@@ -226,6 +230,7 @@ fn app(
         clock: Utc::now,
         environment: environment.environment.as_str().into(),
         edge: Arc::new(edge),
+        redaction_hold_hours: environment.redaction_hold_hours,
     })
 }
 

@@ -1,0 +1,389 @@
+//! `POST` and `GET /api/compliance/redactions`, `GET /api/compliance/redactions/{id}` and what is done with one: for those who
+//! handle compliance, each of whom is known by their token.
+
+use axum::{
+    Json,
+    extract::{
+        Path, Query, State,
+        rejection::{JsonRejection, PathRejection, QueryRejection},
+    },
+    http::StatusCode,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use compliance::{Answer, Ask, Match, Person, Reason};
+use domain::{
+    ids::CustomerId,
+    redaction::{Erased, Receipt, Redaction, RedactionCommand, RedactionError, Request, Status},
+};
+use event_store::StoreError;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use vault::ContactKey;
+
+use crate::{ApiError, App, auth::Handler};
+
+const DEFAULT_LIMIT: i64 = 25;
+const MAX_LIMIT: i64 = 100;
+const UNKNOWN: ApiError = ApiError::NotFound("no such redaction");
+
+/// Who is to be erased, and why. One of `customer_id`, `email` and `phone`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RedactionRequest {
+    /// `customer`.
+    #[schema(pattern = "^customer$")]
+    kind: String,
+    /// Shopify's number.
+    customer_id: Option<String>,
+    /// In any spelling.
+    email: Option<String>,
+    /// In any spelling; its last nine digits count.
+    phone: Option<String>,
+    /// Kept for ever, so without anybody's address or number.
+    #[schema(max_length = 200)]
+    reason: String,
+    /// Only shows who would be erased.
+    #[serde(default)]
+    dry_run: bool,
+    /// Everybody who has the address or number.
+    #[serde(default)]
+    all: bool,
+}
+
+/// What came of the request.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RedactionAnswer {
+    /// Of the redaction; `null` where none was asked for.
+    #[schema(required)]
+    id: Option<String>,
+    /// `waiting`, `dry_run` or `several`: then nothing was asked for, since somebody has to choose.
+    #[schema(pattern = "^(waiting|dry_run|several)$")]
+    status: &'static str,
+    /// When it will be done.
+    #[schema(required)]
+    due_at: Option<DateTime<Utc>>,
+    /// Who is meant.
+    matches: Vec<MatchInfo>,
+}
+
+/// Whoever was found.
+#[derive(Debug, Serialize, ToSchema)]
+struct MatchInfo {
+    /// `customer:42`, or `order:7` of a guest.
+    subject: String,
+    /// Orders that name them.
+    orders: usize,
+    /// They are erased already.
+    redacted: bool,
+}
+
+impl From<&Match> for MatchInfo {
+    fn from(found: &Match) -> Self {
+        Self { subject: found.subject.to_string(), orders: found.orders, redacted: found.redacted }
+    }
+}
+
+/// A redaction. Nothing in it is personal.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Redaction)]
+pub struct RedactionInfo {
+    id: String,
+    #[schema(value_type = String, pattern = "^(waiting|held|cancelled|erased|certified)$")]
+    status: Option<Status>,
+    /// When it will be done, or would have been.
+    #[schema(required)]
+    due_at: Option<DateTime<Utc>>,
+    /// Who is meant, why, and who asks.
+    #[schema(value_type = Object)]
+    request: Option<Request>,
+    /// The legal hold that is on it.
+    #[schema(required)]
+    hold: Option<String>,
+    /// Who said that it is not to be waited with.
+    #[schema(required)]
+    confirmed_by: Option<String>,
+    /// What was erased.
+    #[schema(value_type = Option<Object>, required)]
+    erased: Option<Erased>,
+    /// What was looked at afterwards, signed.
+    #[schema(value_type = Option<Object>, required)]
+    receipt: Option<Receipt>,
+}
+
+impl RedactionInfo {
+    fn of(id: String, redaction: Redaction) -> Self {
+        let (status, due_at) = (redaction.status(), redaction.due_at());
+        let Redaction { request, hold, confirmed_by, cancelled: _, erased, receipt } = redaction;
+        Self { id, status, due_at, request, hold, confirmed_by, erased, receipt }
+    }
+}
+
+/// A page of a shop's redactions.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Redactions {
+    /// The newest first.
+    items: Vec<RedactionInfo>,
+    /// Of the next page; `null` on the last one.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// Which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// At most so many; 25 where it is left out.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<i64>,
+    /// `next_cursor` of the page before; the first page where it is left out.
+    cursor: Option<String>,
+}
+
+/// Why a hold is put on one.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldRequest {
+    /// Which law or case; kept for ever.
+    #[schema(max_length = 200)]
+    reason: String,
+}
+
+/// Asks that a customer be erased. It is waited with, so that it can be cancelled, unless another person confirms it.
+#[utoipa::path(
+    post, path = "/api/compliance/redactions", tag = "compliance",
+    request_body = RedactionRequest,
+    responses(
+        (status = 202, description = "It is asked for", body = RedactionAnswer),
+        (status = 200, description = "Who would be erased, or who has to be chosen from", body = RedactionAnswer),
+        (status = 400, description = "It cannot be understood; the detail says what to change"),
+        (status = 404, description = "Nobody is known by that"),
+    ),
+    security(("bearer" = ["compliance"])),
+)]
+pub async fn request(
+    handler: Handler,
+    State(app): State<App>,
+    body: Result<Json<RedactionRequest>, JsonRejection>,
+) -> Result<(StatusCode, Json<RedactionAnswer>), ApiError> {
+    let Json(asked) = body?;
+    if asked.kind != "customer" {
+        return Err(bad("`kind` is `customer`"));
+    }
+    let reason: Reason = asked.reason.parse().map_err(bad)?;
+    let person = match (asked.customer_id, asked.email, asked.phone) {
+        (Some(id), None, None) => {
+            Person::Customer(CustomerId(id.parse().map_err(|_| bad("`customer_id` is a number in digits"))?))
+        }
+        (None, Some(email), None) => {
+            Person::Email(ContactKey::of_email(&email).ok_or_else(|| bad("`email` is no e-mail address"))?)
+        }
+        (None, None, Some(phone)) => {
+            Person::Phone(ContactKey::of_phone(&phone).ok_or_else(|| bad("`phone` is no telephone number"))?)
+        }
+        _ => return Err(bad("name one of `customer_id`, `email` and `phone`")),
+    };
+    let mut tx = app.database.begin(handler.shop).await?;
+    if asked.dry_run {
+        let plan = compliance::plan(&mut tx, &person).await?;
+        tx.commit().await?;
+        let matches = plan.matches.iter().map(MatchInfo::from).collect();
+        return Ok((StatusCode::OK, Json(RedactionAnswer { id: None, status: "dry_run", due_at: None, matches })));
+    }
+    let ask = Ask {
+        person,
+        reason,
+        by: handler.actor(),
+        at: (app.clock)(),
+        hold: TimeDelta::hours(app.redaction_hold_hours.into()),
+        all: asked.all,
+    };
+    match compliance::ask(&mut tx, ask).await? {
+        Answer::Nobody => Err(ApiError::NotFound("nobody is known by that")),
+        Answer::Several(found) => {
+            let matches = found.iter().map(MatchInfo::from).collect();
+            Ok((StatusCode::OK, Json(RedactionAnswer { id: None, status: "several", due_at: None, matches })))
+        }
+        Answer::Asked { id, due_at, matches } => {
+            tx.commit().await?;
+            let matches = matches.iter().map(MatchInfo::from).collect();
+            let answer = RedactionAnswer { id: Some(id), status: "waiting", due_at: Some(due_at), matches };
+            Ok((StatusCode::ACCEPTED, Json(answer)))
+        }
+    }
+}
+
+/// The shop's redactions, with their receipts.
+#[utoipa::path(
+    get, path = "/api/compliance/redactions", tag = "compliance",
+    params(PageQuery),
+    responses(
+        (status = 200, description = "A page", body = Redactions),
+        (status = 400, description = "No such limit"),
+    ),
+    security(("bearer" = ["compliance"])),
+)]
+pub async fn list(
+    handler: Handler,
+    State(app): State<App>,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Json<Redactions>, ApiError> {
+    let Query(PageQuery { limit, cursor }) = query?;
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(bad("`limit` is not between 1 and 100"));
+    }
+    // The database takes no zero byte, and no id has one.
+    let cursor = cursor.filter(|cursor| !cursor.contains('\0'));
+    let mut tx = app.database.begin_reading(handler.shop).await?;
+    let mut page = compliance::redactions(&mut tx, cursor.as_deref(), limit + 1).await?;
+    let has_more = i64::try_from(page.len()).is_ok_and(|count| count > limit);
+    if has_more {
+        page.pop();
+    }
+    let next_cursor = page.last().filter(|_| has_more).map(|(id, _)| id.clone());
+    let items = page.into_iter().map(|(id, redaction)| RedactionInfo::of(id, redaction)).collect();
+    Ok(Json(Redactions { items, next_cursor }))
+}
+
+/// One of them.
+#[utoipa::path(
+    get, path = "/api/compliance/redactions/{id}", tag = "compliance",
+    params(("id" = String, Path, description = "The redaction's id")),
+    responses(
+        (status = 200, description = "The redaction", body = RedactionInfo),
+        (status = 404, description = "Not there, or another shop's"),
+    ),
+    security(("bearer" = ["compliance"])),
+)]
+pub async fn one(
+    handler: Handler,
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<RedactionInfo>, ApiError> {
+    let id = id_of(path)?;
+    let mut tx = app.database.begin_reading(handler.shop).await?;
+    shown(&mut tx, id).await
+}
+
+async fn shown(tx: &mut event_store::ShopTx, id: String) -> Result<Json<RedactionInfo>, ApiError> {
+    let redaction: Redaction = tx.load(&id).await?;
+    redaction.status().ok_or(UNKNOWN)?;
+    Ok(Json(RedactionInfo::of(id, redaction)))
+}
+
+/// Says, as another person than who asked, that it is not to be waited with.
+#[utoipa::path(
+    post, path = "/api/compliance/redactions/{id}/confirm", tag = "compliance",
+    params(("id" = String, Path, description = "The redaction's id")),
+    responses(
+        (status = 200, description = "The redaction", body = RedactionInfo),
+        (status = 404, description = "Not there, or another shop's"),
+        (status = 409, description = "As it stands it cannot be; the detail says why"),
+    ),
+    security(("bearer" = ["compliance"])),
+)]
+pub async fn confirm(
+    handler: Handler,
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<RedactionInfo>, ApiError> {
+    act(handler, &app, path, |by, at| RedactionCommand::Confirm { by, at }).await
+}
+
+/// Takes it back, while it is not done.
+#[utoipa::path(
+    post, path = "/api/compliance/redactions/{id}/cancel", tag = "compliance",
+    params(("id" = String, Path, description = "The redaction's id")),
+    responses(
+        (status = 200, description = "The redaction", body = RedactionInfo),
+        (status = 404, description = "Not there, or another shop's"),
+        (status = 409, description = "As it stands it cannot be; the detail says why"),
+    ),
+    security(("bearer" = ["compliance"])),
+)]
+pub async fn cancel(
+    handler: Handler,
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<RedactionInfo>, ApiError> {
+    act(handler, &app, path, |by, at| RedactionCommand::Cancel { by, at }).await
+}
+
+/// Puts a legal hold on it: it is not done until the hold is released.
+#[utoipa::path(
+    post, path = "/api/compliance/redactions/{id}/hold", tag = "compliance",
+    params(("id" = String, Path, description = "The redaction's id")),
+    request_body = HoldRequest,
+    responses(
+        (status = 200, description = "The redaction", body = RedactionInfo),
+        (status = 400, description = "The reason cannot be taken"),
+        (status = 404, description = "Not there, or another shop's"),
+        (status = 409, description = "As it stands it cannot be; the detail says why"),
+    ),
+    security(("bearer" = ["compliance"])),
+)]
+pub async fn hold(
+    handler: Handler,
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+    body: Result<Json<HoldRequest>, JsonRejection>,
+) -> Result<Json<RedactionInfo>, ApiError> {
+    let Json(HoldRequest { reason }) = body?;
+    let reason: Reason = reason.parse().map_err(bad)?;
+    act(handler, &app, path, |by, at| RedactionCommand::Hold { reason: reason.to_string(), by, at }).await
+}
+
+/// Lifts the legal hold.
+#[utoipa::path(
+    post, path = "/api/compliance/redactions/{id}/release", tag = "compliance",
+    params(("id" = String, Path, description = "The redaction's id")),
+    responses(
+        (status = 200, description = "The redaction", body = RedactionInfo),
+        (status = 404, description = "Not there, or another shop's"),
+        (status = 409, description = "As it stands it cannot be; the detail says why"),
+    ),
+    security(("bearer" = ["compliance"])),
+)]
+pub async fn release(
+    handler: Handler,
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<RedactionInfo>, ApiError> {
+    act(handler, &app, path, |by, at| RedactionCommand::Release { by, at }).await
+}
+
+async fn act(
+    handler: Handler,
+    app: &App,
+    path: Result<Path<String>, PathRejection>,
+    command: impl FnOnce(String, DateTime<Utc>) -> RedactionCommand,
+) -> Result<Json<RedactionInfo>, ApiError> {
+    let id = id_of(path)?;
+    let by = handler.actor();
+    let mut tx = app.database.begin(handler.shop).await?;
+    let command = command(by.clone(), (app.clock)());
+    if let Err(error) = compliance::tell(&mut tx, &id, command, &by).await {
+        return Err(match error {
+            StoreError::Refused(reason) => match reason.downcast::<RedactionError>() {
+                Ok(reason) if *reason == RedactionError::Unknown => UNKNOWN,
+                Ok(reason) => ApiError::Conflict(reason.to_string().into()),
+                Err(reason) => StoreError::Refused(reason).into(),
+            },
+            other => other.into(),
+        });
+    }
+    ingest::enqueue_redaction(&mut tx, 0.0).await?;
+    let shown = shown(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(shown)
+}
+
+/// The database takes no zero byte, and no id has one.
+fn id_of(path: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
+    let Path(id) = path?;
+    if id.contains('\0') { Err(UNKNOWN) } else { Ok(id) }
+}
+
+fn bad(detail: &'static str) -> ApiError {
+    ApiError::BadRequest(detail.into())
+}

@@ -1,0 +1,130 @@
+//! `redact customer|list|show|hold|release|confirm|cancel`
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use chrono::{TimeDelta, Utc};
+use compliance::{Answer, Ask, Match, Person};
+use domain::redaction::{Redaction, RedactionCommand};
+use event_store::ShopTx;
+use serde_json::{Value, json};
+use vault::ContactKey;
+
+use super::{FEW, output};
+use crate::{
+    args::{PersonArgs, RedactCommand, WhichRedaction},
+    config::Environment,
+    session::{Schema, Session},
+};
+
+/// Redactions that are read at a time.
+const PAGE: i64 = 100;
+
+pub async fn run(environment: &Environment, command: RedactCommand) -> anyhow::Result<ExitCode> {
+    let session = Session::open(environment, FEW, Schema::Require).await?;
+    let now = Utc::now();
+    match command {
+        RedactCommand::Customer { shop, person, reason, by, dry_run, all, now: at_once } => {
+            let entry = session.shop(&shop).await?;
+            let person = person_of(&person)?;
+            let mut tx = session.database.begin(entry.shop).await?;
+            if dry_run {
+                let plan = compliance::plan(&mut tx, &person).await?;
+                tx.commit().await?;
+                output::json(&json!({ "would_erase": matches(&plan.matches), "streams": plan.streams,
+                                      "values": plan.values }));
+                return Ok(ExitCode::SUCCESS);
+            }
+            let hold = TimeDelta::hours(environment.redaction_hold_hours.into());
+            let asked = Ask { person, reason, by, at: now, hold, all };
+            match compliance::ask(&mut tx, asked).await? {
+                Answer::Nobody => bail!("nobody is known by that"),
+                Answer::Several(found) => {
+                    output::json(&json!({ "several": matches(&found) }));
+                    bail!("several persons are known by that: choose one by --id, or say that --all are meant");
+                }
+                Answer::Asked { id, due_at, matches: found } => {
+                    if let Some(confirmer) = at_once {
+                        let confirm = RedactionCommand::Confirm { by: confirmer.clone(), at: now };
+                        compliance::tell(&mut tx, &id, confirm, &confirmer).await?;
+                        ingest::enqueue_redaction(&mut tx, 0.0).await?;
+                    }
+                    tx.commit().await?;
+                    output::json(&json!({ "id": id, "due_at": due_at, "erases": matches(&found) }));
+                }
+            }
+        }
+        RedactCommand::List { shop } => {
+            let entry = session.shop(&shop).await?;
+            let mut tx = session.database.begin_reading(entry.shop).await?;
+            let mut before: Option<String> = None;
+            loop {
+                let page = compliance::redactions(&mut tx, before.as_deref(), PAGE).await?;
+                let Some((last, _)) = page.last() else { break };
+                before = Some(last.clone());
+                for (id, redaction) in &page {
+                    output::json(&told(id, redaction));
+                }
+            }
+        }
+        RedactCommand::Show(which) => {
+            let entry = session.shop(&which.shop).await?;
+            let mut tx = session.database.begin_reading(entry.shop).await?;
+            let redaction: Redaction = tx.load(&which.id).await?;
+            redaction.status().context("there is no such redaction")?;
+            output::line(serde_json::to_string_pretty(&told(&which.id, &redaction))?);
+        }
+        RedactCommand::Hold { which, reason } => {
+            let reason = reason.to_string();
+            act(&session, &which, |by| RedactionCommand::Hold { reason, by, at: now }).await?;
+        }
+        RedactCommand::Release(which) => act(&session, &which, |by| RedactionCommand::Release { by, at: now }).await?,
+        RedactCommand::Confirm(which) => act(&session, &which, |by| RedactionCommand::Confirm { by, at: now }).await?,
+        RedactCommand::Cancel(which) => act(&session, &which, |by| RedactionCommand::Cancel { by, at: now }).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn act(
+    session: &Session,
+    which: &WhichRedaction,
+    command: impl FnOnce(String) -> RedactionCommand,
+) -> anyhow::Result<()> {
+    let entry = session.shop(&which.shop).await?;
+    let mut tx: ShopTx = session.database.begin(entry.shop).await?;
+    compliance::tell(&mut tx, &which.id, command(which.by.clone()), &which.by).await?;
+    // Whether it is due now, workers see.
+    ingest::enqueue_redaction(&mut tx, 0.0).await?;
+    let redaction: Redaction = tx.load(&which.id).await?;
+    tx.commit().await?;
+    output::json(&told(&which.id, &redaction));
+    Ok(())
+}
+
+fn person_of(args: &PersonArgs) -> anyhow::Result<Person> {
+    let PersonArgs { id, email, phone } = args;
+    Ok(match (id, email, phone) {
+        (Some(id), ..) => Person::Customer(domain::ids::CustomerId(*id)),
+        (_, Some(email), _) => Person::Email(ContactKey::of_email(email).context("--email is no e-mail address")?),
+        (.., Some(phone)) => Person::Phone(ContactKey::of_phone(phone).context("--phone is no telephone number")?),
+        (None, None, None) => bail!("who? --id, --email or --phone"),
+    })
+}
+
+fn matches(found: &[Match]) -> Vec<Value> {
+    let one = |found: &Match| json!({ "subject": found.subject, "orders": found.orders, "redacted": found.redacted });
+    found.iter().map(one).collect()
+}
+
+fn told(id: &str, redaction: &Redaction) -> Value {
+    json!({
+        "id": id,
+        "status": redaction.status(),
+        "due_at": redaction.due_at(),
+        "request": redaction.request,
+        "hold": redaction.hold,
+        "confirmed_by": redaction.confirmed_by,
+        "erased": redaction.erased,
+        "receipt": redaction.receipt,
+    })
+}

@@ -1,0 +1,123 @@
+//! Erasing a person, and proving it.
+//!
+//! A redaction is a history of its own in the shop's log ([`domain::redaction`]). When it is due, one transaction under the log's
+//! lock destroys the keys of the person and of the orders that are theirs, lets go of bodies and of whatever they were found by,
+//! and appends what was done, with a tombstone to each history that they stand in ([`erase`]). What is sealed under a destroyed key
+//! cannot be read any more, wherever it stands; a subject that has no key never gets one again, so that nothing that comes later
+//! brings anything back. Afterwards it is looked at, and the receipt is signed ([`certify`]).
+
+mod erase;
+mod person;
+mod receipt;
+mod request;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use cqrs_es::Aggregate;
+use domain::{
+    Command, ShopId,
+    redaction::{Redaction, RedactionCommand, RedactionEvent, Status},
+};
+use event_store::{Database, Envelope, Metadata, ShopTx, StoreError};
+use vault::SigningKeys;
+
+pub use erase::{Before, erase};
+pub use person::{Match, Named, Person, matches};
+pub use receipt::{certify, is_genuine, signed_text};
+pub use request::{Answer, Ask, Plan, Reason, ask, plan};
+
+/// Appends commands to a redaction, as `by`.
+///
+/// # Errors
+/// [`StoreError::Refused`] with the aggregate's reason, or [`StoreError`].
+pub async fn tell(tx: &mut ShopTx, id: &str, command: RedactionCommand, by: &str) -> Result<(), StoreError> {
+    let metadata = Metadata::from_source("command").with("actor", by);
+    tx.execute(vec![Envelope::new(Command::Redaction(id.to_owned(), command), metadata)]).await?;
+    Ok(())
+}
+
+/// At most `limit` of a shop's redactions, the newest first, those that were asked for before one of them.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn redactions(
+    tx: &mut ShopTx,
+    before: Option<&str>,
+    limit: i64,
+) -> Result<Vec<(String, Redaction)>, StoreError> {
+    let shop = tx.shop();
+    let ids = sqlx::query_scalar!(
+        "SELECT e.aggregate_id
+         FROM events e
+         WHERE e.shop_id = $1 AND e.aggregate_type = 'redaction' AND e.sequence = 1
+           AND ($2::text IS NULL OR e.position < (
+               SELECT b.position FROM events b
+               WHERE b.shop_id = $1 AND b.aggregate_type = 'redaction' AND b.aggregate_id = $2 AND b.sequence = 1))
+         ORDER BY e.position DESC
+         LIMIT $3",
+        shop.0,
+        before,
+        limit,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    states(tx, ids).await
+}
+
+/// The shop's redactions that are neither cancelled nor certified.
+async fn open(tx: &mut ShopTx) -> Result<Vec<(String, Redaction)>, StoreError> {
+    let shop = tx.shop();
+    let ids = sqlx::query_scalar!(
+        "SELECT e.aggregate_id
+         FROM events e
+         WHERE e.shop_id = $1 AND e.aggregate_type = 'redaction' AND e.sequence = 1
+           AND NOT EXISTS (
+               SELECT FROM events d
+               WHERE d.shop_id = $1 AND d.aggregate_type = 'redaction' AND d.aggregate_id = e.aggregate_id
+                 AND d.event_type IN ('RedactionCertified', 'RedactionCancelled'))
+         ORDER BY e.position",
+        shop.0,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    states(tx, ids).await
+}
+
+async fn states(tx: &mut ShopTx, ids: Vec<String>) -> Result<Vec<(String, Redaction)>, StoreError> {
+    let mut states: BTreeMap<String, Redaction> = BTreeMap::new();
+    for event in tx.histories(Redaction::TYPE, &ids, i64::MAX).await? {
+        states.entry(event.aggregate_id.clone()).or_default().apply(event.decode::<RedactionEvent>()?);
+    }
+    Ok(ids.into_iter().filter_map(|id| states.remove_entry(&id)).collect())
+}
+
+/// Does what is due of a shop's redactions. Returns when the next one is.
+///
+/// # Errors
+/// [`StoreError`]: what was done stays done, and the rest can be tried again.
+pub async fn run_due(
+    database: &Database,
+    shop: ShopId,
+    signing: &SigningKeys,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let mut tx = database.begin_reading(shop).await?;
+    let open = open(&mut tx).await?;
+    tx.commit().await?;
+    let mut next: Option<DateTime<Utc>> = None;
+    for (id, redaction) in open {
+        match (redaction.status(), redaction.due_at()) {
+            (Some(Status::Waiting), Some(due)) if due > now => next = Some(next.map_or(due, |next| next.min(due))),
+            (Some(Status::Waiting), _) => {
+                if let Some(before) = erase(database, shop, &id, now).await? {
+                    certify(database, shop, &id, signing, Some(before), now).await?;
+                    tracing::info!(%shop, redaction = id, "erased and certified");
+                }
+            }
+            (Some(Status::Erased), _) => certify(database, shop, &id, signing, None, now).await?,
+            _ => {}
+        }
+    }
+    Ok(next)
+}

@@ -1,0 +1,201 @@
+//! What is looked at after an erasure, and the signature under it.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use cqrs_es::Aggregate;
+use domain::{
+    ShopId,
+    ids::OrderId,
+    ledger::sales_of,
+    order::{Order, OrderEvent},
+    redaction::{Erased, Receipt, Redaction, RedactionCommand, RedactionError},
+};
+use event_store::{Database, ShopTx, StoreError, StoredEvent};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use sqlx::Executor;
+use vault::SigningKeys;
+
+use crate::{Named, erase::Before, tell};
+
+/// Looks at what is left after an erasure, and signs what was seen. Without `before`, as after a crash in between, nothing is
+/// searched for, and the receipt says so.
+///
+/// # Errors
+/// [`StoreError::Refused`] when nothing was erased, or [`StoreError`].
+pub async fn certify(
+    database: &Database,
+    shop: ShopId,
+    id: &str,
+    signing: &SigningKeys,
+    before: Option<Before>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let vacuumed = vacuum(database).await;
+    let mut tx = database.begin(shop).await?;
+    let redaction: Redaction = tx.load(id).await?;
+    let erased = redaction.erased.ok_or_else(|| StoreError::Refused(Box::new(RedactionError::NotDue)))?;
+    let named = match &before {
+        Some(before) => before.named.clone(),
+        None => Named::of(&mut tx, erased.subjects.iter().copied()).await?,
+    };
+    let history = tx.histories("redaction", &[id.to_owned()], i64::MAX).await?;
+    let own = history.iter().find(|event| event.event_type == "SubjectsErased");
+    let own = own.ok_or_else(|| StoreError::Refused(Box::new(RedactionError::NotDue)))?;
+    let events = tx.events_of(&named.streams).await?;
+    let texts = texts_of(&mut tx, &named, &events).await?;
+    let links: Vec<StoredEvent> = events.into_iter().chain(history.iter().cloned()).collect();
+    let broken = tx.broken_link(&links).await?;
+    if let Some(position) = broken {
+        return Err(StoreError::BrokenChain { shop, position, what: "a link of a redacted history".to_owned() });
+    }
+    let words = before.as_ref().map_or(&[][..], |before| &before.words);
+    let found = words.iter().filter(|word| texts.iter().any(|text| says(text, word))).count();
+    let sums_after = sums(&mut tx, &named, own.position).await?;
+    let mut receipt = Receipt {
+        position: own.position,
+        hash: hex::encode(&own.hash),
+        searched: words.len() as u64,
+        found: found as u64,
+        links: links.len() as u64,
+        sums_unchanged: before.as_ref().map(|before| before.sums == sums_after),
+        vacuumed,
+        horizon: erased.at,
+        key_id: signing.newest_id(),
+        signature: String::new(),
+        at: now,
+    };
+    receipt.signature = signing.sign(signed_text(shop, id, &erased, &receipt).as_bytes()).signature;
+    if receipt.found > 0 || receipt.sums_unchanged == Some(false) || !receipt.vacuumed {
+        tracing::error!(%shop, redaction = id, found, vacuumed, sums = ?receipt.sums_unchanged, "a redaction left something");
+    }
+    tell(&mut tx, id, RedactionCommand::Certify(receipt), "redaction").await?;
+    tx.commit().await
+}
+
+/// Old versions of rows hold what was destroyed until they are vacuumed. Only the owner of the table may.
+async fn vacuum(database: &Database) -> bool {
+    let outcome = async { database.acquire().await?.execute("VACUUM subject_keys, subject_contacts, inbox").await };
+    match outcome.await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the key table was not vacuumed");
+            false
+        }
+    }
+}
+
+/// The texts of the rows that are the person's.
+async fn texts_of(tx: &mut ShopTx, named: &Named, events: &[StoredEvent]) -> Result<Vec<String>, StoreError> {
+    let shop = tx.shop();
+    let orders: Vec<i64> = orders(named).map(OrderId::to_sql).collect();
+    let subjects: Vec<String> = named.subjects.iter().map(ToString::to_string).collect();
+    let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
+    let mut documents: Vec<String> = Vec::new();
+    documents.extend(events.iter().flat_map(|event| [event.payload.clone(), event.metadata.clone()]));
+    let rows = sqlx::query_scalar!(
+        r#"SELECT to_jsonb(t)::text AS "text!" FROM order_list t WHERE t.shop_id = $1 AND t.order_id = ANY ($2)
+           UNION ALL
+           SELECT to_jsonb(t)::text FROM sale_fact t
+           WHERE t.shop_id = $1 AND t.generation IN (SELECT generation FROM live_generations WHERE shop_id = $1)
+             AND t.position = ANY ($3)
+           UNION ALL
+           SELECT to_jsonb(t)::text FROM subject_keys t WHERE t.shop_id = $1 AND t.subject = ANY ($4)
+           UNION ALL
+           SELECT jsonb_build_array(i.note, i.reason, i.topic)::text FROM inbox_subjects s
+           JOIN inbox i ON i.shop_id = s.shop_id AND i.id = s.inbox_id
+           WHERE s.shop_id = $1 AND s.subject = ANY ($4)"#,
+        shop.0,
+        &orders,
+        &positions,
+        &subjects,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    documents.extend(rows);
+    let mut texts = Vec::new();
+    for document in documents {
+        collect_texts(&serde_json::from_str(&document).unwrap_or(Value::String(document)), &mut texts);
+    }
+    Ok(texts)
+}
+
+/// What stands there to be read: not the names of fields, and not what is sealed.
+fn collect_texts(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::String(text) => texts.push(text.to_lowercase()),
+        Value::Array(members) => members.iter().for_each(|member| collect_texts(member, texts)),
+        Value::Object(members) => {
+            let open = members.iter().filter(|(name, _)| !matches!(name.as_str(), "sealed" | "wrapped" | "hash"));
+            open.for_each(|(_, member)| collect_texts(member, texts));
+        }
+        _ => {}
+    }
+}
+
+/// In any case. A short word is looked for as a whole text: it is a part of many others.
+fn says(text: &str, word: &str) -> bool {
+    const LONG: usize = 6;
+    let word = word.to_lowercase();
+    text == word || word.chars().count() >= LONG && text.contains(&word)
+}
+
+fn orders(named: &Named) -> impl Iterator<Item = OrderId> {
+    named.streams.iter().filter(|(kind, _)| kind == "order").filter_map(|(_, id)| id.parse().ok()).map(OrderId)
+}
+
+/// A digest of what the person's orders add to the ledger, as the log stood at a position.
+pub(crate) async fn sums(tx: &mut ShopTx, named: &Named, up_to: i64) -> Result<String, StoreError> {
+    let ids: Vec<String> = orders(named).map(|id| id.to_string()).collect();
+    let mut states: BTreeMap<String, Order> = BTreeMap::new();
+    for event in tx.histories(Order::TYPE, &ids, up_to).await? {
+        states.entry(event.aggregate_id.clone()).or_default().apply(event.decode::<OrderEvent>()?);
+    }
+    let mut hasher = Sha256::new();
+    for (id, order) in &states {
+        let number = id.parse().map(OrderId).unwrap_or(OrderId(0));
+        hasher.update(format!("{id} {:?}\n", sales_of(number, order)));
+    }
+    Ok(hex::encode(hasher.finalize()))
+}
+
+/// What a receipt's signature is over: each thing on a line, its name before it.
+#[must_use]
+pub fn signed_text(shop: ShopId, id: &str, erased: &Erased, receipt: &Receipt) -> String {
+    let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Micros, true);
+    let subjects: Vec<String> = erased.subjects.iter().map(ToString::to_string).collect();
+    let fields: Vec<String> = erased.fields.iter().map(|(name, count)| format!("{name}={count}")).collect();
+    let lines: [(&str, String); 20] = [
+        ("ecomdash", "redaction receipt 1".to_owned()),
+        ("shop", shop.to_string()),
+        ("redaction", id.to_owned()),
+        ("subjects", subjects.join(",")),
+        ("keys", erased.keys.to_string()),
+        ("streams", erased.streams.to_string()),
+        ("values", erased.values.to_string()),
+        ("fields", fields.join(",")),
+        ("bodies", erased.bodies.to_string()),
+        ("contacts", erased.contacts.to_string()),
+        ("erased_at", time(erased.at)),
+        ("position", receipt.position.to_string()),
+        ("hash", receipt.hash.clone()),
+        ("searched", receipt.searched.to_string()),
+        ("found", receipt.found.to_string()),
+        ("links", receipt.links.to_string()),
+        ("sums_unchanged", receipt.sums_unchanged.map_or("unknown".to_owned(), |same| same.to_string())),
+        ("vacuumed", receipt.vacuumed.to_string()),
+        ("horizon", time(receipt.horizon)),
+        ("at", time(receipt.at)),
+    ];
+    lines.iter().fold(String::new(), |mut text, (name, value)| {
+        let _ = writeln!(text, "{name}: {value}");
+        text
+    })
+}
+
+/// Whether a receipt was signed by a public key, in base64, as it stands.
+#[must_use]
+pub fn is_genuine(public_key: &str, shop: ShopId, id: &str, erased: &Erased, receipt: &Receipt) -> bool {
+    vault::is_signed(public_key, signed_text(shop, id, erased, receipt).as_bytes(), &receipt.signature)
+}

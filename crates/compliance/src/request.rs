@@ -1,0 +1,143 @@
+//! Asking for a redaction.
+
+use std::fmt;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::redaction::{RedactionCommand, Request};
+use event_store::{ShopTx, StoreError};
+use uuid::Uuid;
+
+use crate::{Match, Named, Person, matches, tell};
+
+/// What is asked for.
+pub struct Ask {
+    /// Who is meant.
+    pub person: Person,
+    /// Why.
+    pub reason: Reason,
+    /// Who asks.
+    pub by: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// How long it is waited with.
+    pub hold: TimeDelta,
+    /// Also when several persons have the address or number: all of them.
+    pub all: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Answer {
+    /// Nobody is known by that.
+    Nobody,
+    /// Several are: somebody has to choose, or to say that all are meant.
+    Several(Vec<Match>),
+    /// It is asked for.
+    Asked {
+        /// Of the redaction.
+        id: String,
+        /// When it will be done.
+        due_at: DateTime<Utc>,
+        /// Who is meant.
+        matches: Vec<Match>,
+    },
+}
+
+/// What would be erased.
+#[derive(Debug)]
+pub struct Plan {
+    /// Who is meant.
+    pub matches: Vec<Match>,
+    /// Histories that they stand in.
+    pub streams: usize,
+    /// Sealed values in these.
+    pub values: usize,
+}
+
+/// A reason, for ever in the log: so nothing that could be a person's address or number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason(String);
+
+impl std::str::FromStr for Reason {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const MOST: usize = 200;
+        const DIGITS: usize = 9; // a date has eight
+        let text = text.trim();
+        let has_number = text
+            .split(|char: char| !(char.is_ascii_digit() || " -./()+".contains(char)))
+            .any(|run| run.chars().filter(char::is_ascii_digit).count() >= DIGITS);
+        match () {
+            () if text.is_empty() => Err("a reason is needed"),
+            () if text.chars().count() > MOST => Err("the reason is longer than 200 characters"),
+            () if text.contains('@') || has_number => {
+                Err("the reason is kept for ever: it must not hold an e-mail address or a telephone number")
+            }
+            () => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Asks for a redaction. The caller commits.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn ask(tx: &mut ShopTx, ask: Ask) -> Result<Answer, StoreError> {
+    tx.lock_log().await?;
+    tx.name_subjects().await?;
+    let matches = matches(tx, &ask.person).await?;
+    match (matches.len(), ask.all) {
+        (0, _) => return Ok(Answer::Nobody),
+        (1, _) | (_, true) => {}
+        _ => return Ok(Answer::Several(matches)),
+    }
+    let id = Uuid::now_v7().to_string();
+    let due_at = ask.at + ask.hold;
+    let request = Request {
+        subjects: matches.iter().map(|found| found.subject).collect(),
+        reason: ask.reason.to_string(),
+        by: ask.by.clone(),
+        at: ask.at,
+        due_at,
+        request: None,
+    };
+    tell(tx, &id, RedactionCommand::Request(request), &ask.by).await?;
+    ingest::enqueue_redaction(tx, ask.hold.as_seconds_f64()).await?;
+    Ok(Answer::Asked { id, due_at, matches })
+}
+
+/// What would be erased. Nothing is written but what a release before this one did not note; the caller rolls back or commits.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn plan(tx: &mut ShopTx, person: &Person) -> Result<Plan, StoreError> {
+    tx.lock_log().await?;
+    tx.name_subjects().await?;
+    let matches = matches(tx, person).await?;
+    let named = Named::of(tx, matches.iter().map(|found| found.subject)).await?;
+    let events = tx.events_of(&named.streams).await?;
+    let values = ShopTx::values_of(&events, &named.subjects).len();
+    Ok(Plan { matches, streams: named.streams.len(), values })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_holds_nobody_s_address_or_number() {
+        for good in ["case 2026-114", "asked by letter on 2026-11-01", "GDPR art. 17"] {
+            assert!(good.parse::<Reason>().is_ok(), "{good}");
+        }
+        for bad in ["", "  ", "jane@example.com asked", "call +1 613 555 0142", "6135550142", &"x".repeat(201)] {
+            assert!(bad.parse::<Reason>().is_err(), "{bad}");
+        }
+    }
+}

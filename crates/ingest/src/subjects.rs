@@ -1,0 +1,236 @@
+//! Whom the inbox is about: so that bodies are found when somebody is erased, and let go when they come later.
+
+use std::collections::BTreeSet;
+
+use domain::{
+    Command, Personal, Subject,
+    compliance::ComplianceKind,
+    document::DocumentCommand,
+    redaction::{RedactionCommand, Request},
+};
+use event_store::{ShopTx, StoreError};
+use serde_json::Value;
+use shopify::persons;
+use uuid::Uuid;
+use vault::{ContactKey, ShopKey};
+
+/// The kind of work that a redaction makes.
+pub const REDACT: &str = "redact";
+
+/// Leaves a redaction for the workers, in the transaction that asks for it.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn enqueue_redaction(tx: &mut ShopTx, in_s: f64) -> Result<(), StoreError> {
+    let shop = tx.shop();
+    sqlx::query!(
+        "INSERT INTO work_queue (shop_id, kind, due_at) VALUES ($1, $2, now() + make_interval(secs => $3))",
+        shop.0,
+        REDACT,
+        in_s,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Shopify's requests to erase a customer, as redactions that are due at once. One that names nobody by number, and whose
+/// address or number several persons have, is held until somebody has looked.
+pub(crate) async fn asked_redactions(
+    tx: &mut ShopTx,
+    key: &ShopKey,
+    commands: &mut [Command],
+) -> Result<Vec<Command>, StoreError> {
+    let mut asked = Vec::new();
+    for command in commands {
+        let Command::Compliance(id, DocumentCommand::Observe { version, value }) = command else { continue };
+        if value.kind != ComplianceKind::CustomerRedaction {
+            continue;
+        }
+        let mut subjects: BTreeSet<Subject> = value.orders.iter().copied().map(Subject::Order).collect();
+        let mut several = false;
+        match (value.customer_id, &value.contact) {
+            (Some(customer), _) => drop(subjects.insert(Subject::Customer(customer))),
+            (None, Some(Personal::Clear(contact))) => {
+                let email = contact.email.as_deref().and_then(ContactKey::of_email);
+                let phone = contact.phone.as_deref().and_then(ContactKey::of_phone);
+                let contacts: Vec<ContactKey> = email.into_iter().chain(phone).collect();
+                let found = tx.subjects_of_contacts(key, &contacts).await?;
+                several = found.len() > 1;
+                subjects.extend(found);
+                // It has served: sealed as the shop's own it would outlive whom it is of.
+                value.contact = None;
+            }
+            (None, _) => {}
+        }
+        // Of the body: the same one again is the same redaction.
+        let redaction = format!("{id}/{}", version.digest);
+        asked.push(Command::Redaction(
+            redaction.clone(),
+            RedactionCommand::Request(Request {
+                subjects: subjects.into_iter().collect(),
+                reason: "customers/redact".to_owned(),
+                by: "webhook".to_owned(),
+                at: value.received_at,
+                due_at: value.received_at,
+                request: Some(id.clone()),
+            }),
+        ));
+        if several {
+            asked.push(Command::Redaction(
+                redaction,
+                RedactionCommand::Hold {
+                    reason: "several persons have this address or number: see which, then release or cancel".to_owned(),
+                    by: "webhook".to_owned(),
+                    at: value.received_at,
+                },
+            ));
+        }
+    }
+    Ok(asked)
+}
+
+/// Whom deliveries are about.
+#[derive(Default)]
+pub(crate) struct About {
+    deliveries: Vec<Uuid>,
+    named: Vec<(Uuid, String)>,
+    subjects: BTreeSet<Subject>,
+}
+
+impl About {
+    /// Reads one. A body that cannot be opened or is no JSON is about nobody that could be told: it is opened again when
+    /// somebody is erased.
+    pub(crate) fn read(&mut self, key: &ShopKey, id: Uuid, topic: &str, sealed: Option<&[u8]>) {
+        let Some(body) = sealed.and_then(|sealed| key.body(id).open(sealed).ok()) else { return };
+        let Ok(json) = serde_json::from_slice::<Value>(&body) else { return };
+        self.deliveries.push(id);
+        for subject in persons(topic, &json) {
+            self.named.push((id, subject.to_string()));
+            self.subjects.insert(subject);
+        }
+        self.named.extend(contacts_in(key, &body).into_iter().map(|contact| (id, contact)));
+    }
+
+    /// Writes it down, and lets go at once of bodies that are about somebody redacted.
+    pub(crate) async fn write(self, tx: &mut ShopTx) -> Result<(), StoreError> {
+        let shop = tx.shop();
+        let redacted = tx.redacted_among(&self.subjects).await?;
+        let of_redacted: BTreeSet<Uuid> = self
+            .named
+            .iter()
+            .filter(|(_, name)| name.parse().is_ok_and(|subject: Subject| redacted.contains(&subject)))
+            .map(|(id, _)| *id)
+            .collect();
+        let kept: Vec<&(Uuid, String)> = self.named.iter().filter(|(id, _)| !of_redacted.contains(id)).collect();
+        sqlx::query!(
+            "WITH known AS (
+                 UPDATE inbox SET subjects_known = true WHERE shop_id = $1 AND id = ANY ($2) AND id <> ALL ($5)
+             ), gone AS (
+                 UPDATE inbox SET subjects_known = true, body = NULL WHERE shop_id = $1 AND id = ANY ($5)
+             )
+             INSERT INTO inbox_subjects (shop_id, subject, inbox_id)
+             SELECT $1, n.subject, n.id FROM UNNEST($3::uuid[], $4::text[]) AS n (id, subject)
+             ON CONFLICT ON CONSTRAINT inbox_subjects_pkey DO NOTHING",
+            shop.0,
+            &self.deliveries,
+            &kept.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+            &kept.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>(),
+            &of_redacted.into_iter().collect::<Vec<_>>(),
+        )
+        .execute(&mut **tx)
+        .await?;
+        Ok(())
+    }
+}
+
+/// As `inbox_subjects` names them.
+fn contacts_in(key: &ShopKey, body: &[u8]) -> Vec<String> {
+    ContactKey::all_in(body).iter().map(|contact| contact_name(&key.contact_digest(contact))).collect()
+}
+
+fn contact_name(digest: &[u8]) -> String {
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("contact:{hex}")
+}
+
+/// The settled deliveries whose bodies are about some subjects, or name one of their addresses or numbers. Bodies of which
+/// nobody has written down whom they are about are opened; those that are no JSON are searched for the words.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn find_bodies(
+    tx: &mut ShopTx,
+    key: &ShopKey,
+    subjects: &BTreeSet<Subject>,
+    contacts: &[Vec<u8>],
+    words: &[String],
+) -> Result<BTreeSet<Uuid>, StoreError> {
+    const PAGE: i64 = 200;
+    let shop = tx.shop();
+    let names: Vec<String> =
+        subjects.iter().map(Subject::to_string).chain(contacts.iter().map(|digest| contact_name(digest))).collect();
+    let known = sqlx::query_scalar!(
+        "SELECT DISTINCT s.inbox_id
+         FROM inbox_subjects s
+         JOIN inbox i ON i.shop_id = s.shop_id AND i.id = s.inbox_id AND i.body IS NOT NULL AND i.status <> 'pending'
+         WHERE s.shop_id = $1 AND s.subject = ANY ($2)",
+        shop.0,
+        &names,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let mut found: BTreeSet<Uuid> = known.into_iter().collect();
+    let mut after = Uuid::nil();
+    loop {
+        let page = sqlx::query!(
+            r#"SELECT id, topic, body AS "body!"
+               FROM inbox
+               WHERE shop_id = $1 AND id > $2 AND body IS NOT NULL AND NOT subjects_known AND status <> 'pending'
+               ORDER BY id
+               LIMIT $3"#,
+            shop.0,
+            after,
+            PAGE,
+        )
+        .fetch_all(&mut **tx)
+        .await?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        for delivery in page {
+            let Ok(body) = key.body(delivery.id).open(&delivery.body) else { continue };
+            let is_about = match serde_json::from_slice::<Value>(&body) {
+                Ok(json) => {
+                    persons(&delivery.topic, &json).iter().any(|subject| subjects.contains(subject))
+                        || contacts_in(key, &body).iter().any(|contact| names.contains(contact))
+                }
+                Err(_) => {
+                    let text = String::from_utf8_lossy(&body).to_lowercase();
+                    words.iter().any(|word| text.contains(&word.to_lowercase()))
+                }
+            };
+            if is_about {
+                found.insert(delivery.id);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Lets go of deliveries' bodies, and of what they were found by.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn let_go_of_bodies(tx: &mut ShopTx, deliveries: &BTreeSet<Uuid>) -> Result<u64, StoreError> {
+    let shop = tx.shop();
+    let ids: Vec<Uuid> = deliveries.iter().copied().collect();
+    let done = sqlx::query!(
+        "WITH names AS (DELETE FROM inbox_subjects WHERE shop_id = $1 AND inbox_id = ANY ($2))
+         UPDATE inbox SET body = NULL, subjects_known = true WHERE shop_id = $1 AND id = ANY ($2) AND body IS NOT NULL",
+        shop.0,
+        &ids,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected())
+}

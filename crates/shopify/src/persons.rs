@@ -1,0 +1,95 @@
+//! Whom a body is about, read off its shape: for bodies that are to be found again when somebody is erased.
+
+use std::collections::BTreeSet;
+
+use domain::{
+    Subject,
+    ids::{CustomerId, OrderId},
+};
+use serde_json::Value;
+
+/// The customers and orders that a body names, at whatever depth, whether or not anything is made of them.
+#[must_use]
+pub fn persons(topic: &str, body: &Value) -> BTreeSet<Subject> {
+    let mut found = BTreeSet::new();
+    let of = |id: Option<u64>, subject: fn(u64) -> Subject| id.map(subject);
+    match topic.split('/').next() {
+        Some("orders" | "order") => found.extend(of(number(&body["id"]), order)),
+        Some("customers" | "customer") => found.extend(of(number(&body["id"]), customer)),
+        _ => {}
+    }
+    collect(body, &mut found);
+    found
+}
+
+fn customer(id: u64) -> Subject {
+    Subject::Customer(CustomerId(id))
+}
+
+fn order(id: u64) -> Subject {
+    Subject::Order(OrderId(id))
+}
+
+fn collect(value: &Value, found: &mut BTreeSet<Subject>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match name.as_str() {
+                    "customer_id" => found.extend(number(value).map(customer)),
+                    "customer" => found.extend(number(&value["id"]).map(customer)),
+                    "order_id" => found.extend(number(value).map(order)),
+                    "orders_to_redact" | "orders_requested" => {
+                        found.extend(value.as_array().into_iter().flatten().filter_map(number).map(order));
+                    }
+                    _ => {}
+                }
+                collect(value, found);
+            }
+        }
+        Value::Array(members) => members.iter().for_each(|member| collect(member, found)),
+        Value::String(text) => {
+            if let Some(id) = text.strip_prefix("gid://shopify/Customer/") {
+                found.extend(id.parse().ok().map(customer));
+            } else if let Some(id) = text.strip_prefix("gid://shopify/Order/") {
+                found.extend(id.parse().ok().map(order));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Ids come as numbers, as digits in a text, or as global ids.
+fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.rsplit('/').next()?.parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_body_names_whom_it_is_about_in_any_of_shopify_s_ways() {
+        let of = |topic: &str, body: Value| -> Vec<String> {
+            persons(topic, &body).iter().map(Subject::to_string).collect()
+        };
+        assert_eq!(of("orders/create", json!({"id": 7, "customer": {"id": 42}})), ["customer:42", "order:7"]);
+        assert_eq!(of("refunds/create", json!({"id": 9, "order_id": "7"})), ["order:7"]);
+        assert_eq!(of("customers/update", json!({"id": 42, "note": "x"})), ["customer:42"]);
+        assert_eq!(
+            of("customers/redact", json!({"customer": {"id": 42}, "orders_to_redact": [7, 8]})),
+            ["customer:42", "order:7", "order:8"]
+        );
+        let merge = json!({"admin_graphql_api_customer_kept_id": "gid://shopify/Customer/1",
+                           "admin_graphql_api_customer_deleted_id": "gid://shopify/Customer/2"});
+        assert_eq!(of("customers/merge", merge), ["customer:1", "customer:2"]);
+        let document = json!({"id": "gid://shopify/Order/7", "customer": {"id": "gid://shopify/Customer/42"}});
+        assert_eq!(of("admin/order", document), ["customer:42", "order:7"]);
+        assert!(of("products/update", json!({"id": 1, "title": "gid"})).is_empty());
+    }
+}

@@ -1,0 +1,107 @@
+//! By what else than Shopify's number a person is found: e-mail addresses and telephone numbers, as keyed digests.
+
+use serde_json::Value;
+
+use crate::ShopKey;
+
+/// Digits by which telephone numbers are compared: what stands before them is the country's code, or a trunk's zero, or was
+/// left out. So a number may find several persons.
+const PHONE_DIGITS: usize = 9;
+/// Fewer are no number.
+const LEAST_DIGITS: usize = 6;
+
+/// An address or a number in the one spelling that all of its spellings have in common.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContactKey {
+    kind: u8,
+    text: String,
+}
+
+impl ContactKey {
+    /// Of an e-mail address: without blanks around it and in small letters. `None` where it is none.
+    #[must_use]
+    pub fn of_email(text: &str) -> Option<Self> {
+        let text = text.trim().to_lowercase();
+        let (user, host) = text.rsplit_once('@')?;
+        (!user.is_empty() && !host.is_empty()).then_some(Self { kind: 1, text })
+    }
+
+    /// Of a telephone number: its last nine digits, whatever stands between them. `None` where it is none.
+    #[must_use]
+    pub fn of_phone(text: &str) -> Option<Self> {
+        let digits: Vec<char> =
+            text.chars().filter_map(|char| char.to_digit(10)).filter_map(|d| char::from_digit(d, 10)).collect();
+        let last = &digits[digits.len().saturating_sub(PHONE_DIGITS)..];
+        (last.len() >= LEAST_DIGITS).then(|| Self { kind: 2, text: last.iter().collect() })
+    }
+
+    /// All that stand in a personal value, at whatever depth.
+    #[must_use]
+    pub fn all_in(json: &[u8]) -> Vec<Self> {
+        // Most values are a line's title or a note.
+        let has = |name: &[u8]| json.windows(name.len()).any(|window| window == name);
+        if !has(b"email\"") && !has(b"phone\"") {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        if let Ok(value) = serde_json::from_slice(json) {
+            collect(&value, &mut found);
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+fn collect(value: &Value, found: &mut Vec<ContactKey>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value.as_str() {
+                    Some(text) if name.ends_with("email") => found.extend(ContactKey::of_email(text)),
+                    Some(text) if name.ends_with("phone") => found.extend(ContactKey::of_phone(text)),
+                    _ => collect(value, found),
+                }
+            }
+        }
+        Value::Array(members) => members.iter().for_each(|member| collect(member, found)),
+        _ => {}
+    }
+}
+
+impl ShopKey {
+    /// The digest that an address or a number is found by in this shop, and in no other.
+    #[must_use]
+    pub fn contact_digest(&self, contact: &ContactKey) -> [u8; 16] {
+        let digest = self.secret().derive(5, &[&[contact.kind], contact.text.as_bytes()]);
+        *digest.first_chunk().expect("it is longer")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_address_or_number_are_alike() {
+        let email = ContactKey::of_email("jane@example.com").unwrap();
+        for spelling in ["Jane@Example.COM", " jane@example.com\n"] {
+            assert!(ContactKey::of_email(spelling) == Some(email.clone()), "{spelling}");
+        }
+        let phone = ContactKey::of_phone("+1 613 555 0142").unwrap();
+        for spelling in ["(613) 555-0142", "001 613.555.0142", "6135550142", "+16135550142"] {
+            assert!(ContactKey::of_phone(spelling) == Some(phone.clone()), "{spelling}");
+        }
+        for none in ["", "@", "a@", "@b", "no address"] {
+            assert!(ContactKey::of_email(none).is_none(), "{none}");
+        }
+        assert!(ContactKey::of_phone("12345").is_none());
+    }
+
+    #[test]
+    fn they_are_found_at_any_depth_and_under_any_name_that_ends_so() {
+        let json = br#"{"email": "a@b.c", "shipping_address": {"phone": "+1 613 555 0142"}, "x": [{"contact_email": "A@B.C"}, {"phone": null}]}"#;
+        assert_eq!(ContactKey::all_in(json).len(), 2);
+        assert!(ContactKey::all_in(b"\"the phone is red\"").is_empty());
+    }
+}

@@ -1,0 +1,190 @@
+//! What may be done with a redaction, and when.
+
+use chrono::{DateTime, Utc};
+use cqrs_es::{Aggregate, event_sink::EventSink};
+use serde::{Deserialize, Serialize};
+
+use super::event::{Actor, Erased, Receipt, RedactionEvent, Request};
+use crate::personal::{PersonalFields, Visit};
+
+/// A redaction.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Redaction {
+    /// Who is to be erased, and at whose word.
+    pub request: Option<Request>,
+    /// Why it must not be, if the law says so.
+    pub hold: Option<String>,
+    /// Who said that it is not to be waited with.
+    pub confirmed_by: Option<Actor>,
+    /// It is not to be.
+    pub cancelled: bool,
+    /// What was erased.
+    pub erased: Option<Erased>,
+    /// What was looked at afterwards.
+    pub receipt: Option<Receipt>,
+}
+
+/// How it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It is waited with.
+    Waiting,
+    /// It must not be done for now.
+    Held,
+    /// It is not to be.
+    Cancelled,
+    /// The keys are destroyed.
+    Erased,
+    /// And a receipt says so.
+    Certified,
+}
+
+/// A command to one redaction.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RedactionCommand {
+    /// Somebody is to be erased. Asking twice is asking once.
+    Request(Request),
+    /// Must not be, for now.
+    Hold {
+        /// Which law or case.
+        reason: String,
+        /// Who says so.
+        by: Actor,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// May be again.
+    Release {
+        /// Who says so.
+        by: Actor,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Is not to be waited with, says another person than who asked.
+    Confirm {
+        /// Who.
+        by: Actor,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Is not to be.
+    Cancel {
+        /// Who says so.
+        by: Actor,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// The keys are destroyed, in the same transaction.
+    Erase(Erased),
+    /// What was looked at afterwards.
+    Certify(Receipt),
+}
+
+/// Why a command is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RedactionError {
+    /// Nobody asked for it.
+    #[error("there is no such redaction")]
+    Unknown,
+    /// It is done already.
+    #[error("it is done: what is erased cannot be had back")]
+    Done,
+    /// It was cancelled.
+    #[error("it was cancelled")]
+    Cancelled,
+    /// The law says that it must not be done.
+    #[error("a legal hold is on it")]
+    Held,
+    /// It is still waited with.
+    #[error("it is not due yet")]
+    NotDue,
+    /// Whoever asked cannot confirm.
+    #[error("another person than who asked for it has to confirm it")]
+    SamePerson,
+}
+
+impl Redaction {
+    /// How it stands; `None` where nobody asked for it.
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
+        self.request.as_ref()?;
+        Some(match self {
+            Self { receipt: Some(_), .. } => Status::Certified,
+            Self { erased: Some(_), .. } => Status::Erased,
+            Self { cancelled: true, .. } => Status::Cancelled,
+            Self { hold: Some(_), .. } => Status::Held,
+            _ => Status::Waiting,
+        })
+    }
+
+    /// When it may be done, unless something is in the way.
+    #[must_use]
+    pub fn due_at(&self) -> Option<DateTime<Utc>> {
+        let request = self.request.as_ref()?;
+        Some(if self.confirmed_by.is_some() { request.at } else { request.due_at })
+    }
+
+    fn decide(&self, command: RedactionCommand) -> Result<Option<RedactionEvent>, RedactionError> {
+        use RedactionCommand as C;
+        use RedactionEvent as E;
+        if let C::Request(request) = command {
+            return Ok(self.request.is_none().then_some(E::RedactionRequested(request)));
+        }
+        let request = self.request.as_ref().ok_or(RedactionError::Unknown)?;
+        if let C::Certify(receipt) = command {
+            self.erased.as_ref().ok_or(RedactionError::NotDue)?;
+            return Ok(self.receipt.is_none().then_some(E::RedactionCertified(receipt)));
+        }
+        if self.erased.is_some() {
+            return if matches!(command, C::Erase(_)) { Ok(None) } else { Err(RedactionError::Done) };
+        }
+        if self.cancelled {
+            return if matches!(command, C::Cancel { .. }) { Ok(None) } else { Err(RedactionError::Cancelled) };
+        }
+        Ok(Some(match command {
+            C::Hold { reason, by, at } => E::RedactionHeld { reason, by, at },
+            C::Release { .. } if self.hold.is_none() => return Ok(None),
+            C::Release { by, at } => E::RedactionReleased { by, at },
+            C::Confirm { by, .. } if by == request.by => return Err(RedactionError::SamePerson),
+            C::Confirm { .. } if self.confirmed_by.is_some() => return Ok(None),
+            C::Confirm { by, at } => E::RedactionConfirmed { by, at },
+            C::Cancel { by, at } => E::RedactionCancelled { by, at },
+            C::Erase(_) if self.hold.is_some() => return Err(RedactionError::Held),
+            C::Erase(erased) if self.due_at().is_some_and(|due| erased.at < due) => return Err(RedactionError::NotDue),
+            C::Erase(erased) => E::SubjectsErased(erased),
+            C::Request(_) | C::Certify(_) => unreachable!("decided above"),
+        }))
+    }
+}
+
+impl Aggregate for Redaction {
+    const TYPE: &'static str = "redaction";
+    type Command = RedactionCommand;
+    type Event = RedactionEvent;
+    type Error = RedactionError;
+    type Services = ();
+
+    async fn handle(&mut self, command: Self::Command, (): &(), sink: &EventSink<Self>) -> Result<(), RedactionError> {
+        if let Some(event) = self.decide(command)? {
+            sink.write(event, self).await;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: RedactionEvent) {
+        match event {
+            RedactionEvent::RedactionRequested(request) => self.request = Some(request),
+            RedactionEvent::RedactionHeld { reason, .. } => self.hold = Some(reason),
+            RedactionEvent::RedactionReleased { .. } => self.hold = None,
+            RedactionEvent::RedactionConfirmed { by, .. } => self.confirmed_by = Some(by),
+            RedactionEvent::RedactionCancelled { .. } => self.cancelled = true,
+            RedactionEvent::SubjectsErased(erased) => self.erased = Some(erased),
+            RedactionEvent::RedactionCertified(receipt) => self.receipt = Some(receipt),
+        }
+    }
+}
+
+impl PersonalFields for RedactionCommand {
+    fn personal_fields(&mut self, _: Visit<'_>) {}
+}

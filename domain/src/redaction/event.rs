@@ -1,0 +1,151 @@
+//! What happened to a redaction.
+
+use chrono::{DateTime, Utc};
+use cqrs_es::DomainEvent;
+use serde::{Deserialize, Serialize};
+
+use crate::{command::Stored, personal::Subject};
+
+/// Who did something: `webhook`, `command`, or a token's role and id. Never a name.
+pub type Actor = String;
+
+/// An event of a redaction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum RedactionEvent {
+    /// Somebody is to be erased.
+    RedactionRequested(Request),
+    /// The law says that it is to be kept for now.
+    RedactionHeld {
+        /// Which law or case.
+        reason: String,
+        /// Who says so.
+        by: Actor,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// The law does not say so any more.
+    RedactionReleased {
+        /// Who says so.
+        by: Actor,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// A second person said that it is not to be waited with.
+    RedactionConfirmed {
+        /// Who.
+        by: Actor,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// It is not to be, after all.
+    RedactionCancelled {
+        /// Who says so.
+        by: Actor,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// The keys are destroyed: nothing of the subjects can be read from here on.
+    SubjectsErased(Erased),
+    /// What was looked at afterwards, signed.
+    RedactionCertified(Receipt),
+}
+
+/// Who is to be erased, and at whose word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Whose keys are to be destroyed, beside those of the orders that are theirs by then.
+    pub subjects: Vec<Subject>,
+    /// Why: a case's number, `customers/redact` … Not who.
+    pub reason: String,
+    /// Who asks.
+    pub by: Actor,
+    /// When it was asked for.
+    pub at: DateTime<Utc>,
+    /// Not to be done before.
+    pub due_at: DateTime<Utc>,
+    /// The history of Shopify's request, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+}
+
+/// What was erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erased {
+    /// Whose keys were destroyed, those of orders included.
+    pub subjects: Vec<Subject>,
+    /// Keys that there were.
+    pub keys: u64,
+    /// Histories that they stand in.
+    pub streams: u64,
+    /// Sealed values in these histories that no key opens any more.
+    pub values: u64,
+    /// Which fields: `order.buyer` …, by how many values.
+    pub fields: Vec<(String, u64)>,
+    /// Bodies of deliveries that were let go.
+    pub bodies: u64,
+    /// Digests of addresses and numbers that were let go.
+    pub contacts: u64,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// What was looked at after an erasure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Of the erasure's event in the shop's log.
+    pub position: i64,
+    /// The hash of that event, in hex: what it says is chained.
+    pub hash: String,
+    /// Values of the person that were known before and were searched for.
+    pub searched: u64,
+    /// Of these found in rows that are the person's.
+    pub found: u64,
+    /// Links of the chain at the person's events that were followed, and all held.
+    pub links: u64,
+    /// What the person's orders add to the ledger is as before; `None` where it was not known any more.
+    pub sums_unchanged: Option<bool>,
+    /// Old row versions of the key table were vacuumed.
+    pub vacuumed: bool,
+    /// Write-ahead log and backups from before this instant may hold the keys until they are let go.
+    pub horizon: DateTime<Utc>,
+    /// The id of the key that signed.
+    pub key_id: String,
+    /// Ed25519 over the canonical text of all this, in base64.
+    pub signature: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+impl DomainEvent for RedactionEvent {
+    fn event_type(&self) -> String {
+        match self {
+            Self::RedactionRequested(_) => "RedactionRequested",
+            Self::RedactionHeld { .. } => "RedactionHeld",
+            Self::RedactionReleased { .. } => "RedactionReleased",
+            Self::RedactionConfirmed { .. } => "RedactionConfirmed",
+            Self::RedactionCancelled { .. } => "RedactionCancelled",
+            Self::SubjectsErased(_) => "SubjectsErased",
+            Self::RedactionCertified(_) => "RedactionCertified",
+        }
+        .to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        "1".to_owned()
+    }
+}
+
+impl Stored for RedactionEvent {
+    fn knows(event_type: &str, event_version: &str) -> bool {
+        const KNOWN: [&str; 7] = [
+            "RedactionRequested",
+            "RedactionHeld",
+            "RedactionReleased",
+            "RedactionConfirmed",
+            "RedactionCancelled",
+            "SubjectsErased",
+            "RedactionCertified",
+        ];
+        event_version == "1" && KNOWN.contains(&event_type)
+    }
+}
