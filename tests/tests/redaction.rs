@@ -275,7 +275,15 @@ async fn r_97_what_could_be_read_of_a_customer_cannot_be_read_again_whatever_com
         .with("customer", json!({ "id": 42, "first_name": "Zebedee" }))
         .with("note", json!("please ring twice"));
     let refund_of_it = refund(3, 3, "2026-11-02T12:00:00Z").with("note", json!("arrived in tatters"));
-    world.deliver_all(&[("orders/create", late.0), ("refunds/create", refund_of_it.0)]).await;
+    world.deliver_all(&[("orders/create", late.0.clone()), ("refunds/create", refund_of_it.0)]).await;
+    // And one whose refund comes first, when nobody can tell whose it is.
+    let refund_first = refund(4, 4, "2026-11-02T12:00:00Z").with("note", json!("arrived in tatters"));
+    world.deliver_all(&[("refunds/create", refund_first.0)]).await;
+    assert_eq!(World::found_in(&world.readable().await), ["arrived in tatters"]);
+    let mut order_after = late.0;
+    order_after["id"] = json!(4);
+    order_after["admin_graphql_api_id"] = json!("gid://shopify/Order/4");
+    world.deliver_all(&[("orders/create", order_after)]).await;
     assert_eq!(World::found_in(&world.readable().await), [""; 0], "an order of theirs that was not known");
     let metrics = world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"].clone();
     let (ok, text) = run(&world.database, &["rebuild"]);

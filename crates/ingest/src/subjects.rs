@@ -122,6 +122,23 @@ impl About {
             .filter(|(_, name)| name.parse().is_ok_and(|subject: Subject| redacted.contains(&subject)))
             .map(|(id, _)| *id)
             .collect();
+        // Earlier bodies may be of an order of which only this one says whose it is.
+        let orders: Vec<String> = self
+            .named
+            .iter()
+            .filter(|(id, name)| of_redacted.contains(id) && name.starts_with("order:"))
+            .map(|(_, name)| name.clone())
+            .collect();
+        if !orders.is_empty() {
+            let earlier = sqlx::query_scalar!(
+                "SELECT DISTINCT inbox_id FROM inbox_subjects WHERE shop_id = $1 AND subject = ANY ($2)",
+                shop.0,
+                &orders,
+            )
+            .fetch_all(&mut **tx)
+            .await?;
+            let_go_of_bodies(tx, &earlier.into_iter().collect()).await?;
+        }
         let kept: Vec<&(Uuid, String)> = self.named.iter().filter(|(id, _)| !of_redacted.contains(id)).collect();
         sqlx::query!(
             "WITH known AS (
