@@ -174,4 +174,9 @@ pub type Visit<'a> = &'a mut dyn FnMut(Subject, &'static str, &mut dyn Sealable)
 pub trait PersonalFields {
     /// Calls `visit` for each personal field.
     fn personal_fields(&mut self, visit: Visit<'_>);
+
+    /// Whom it is about besides, also where it carries nothing of theirs: an order's customer.
+    fn about(&self) -> Option<Subject> {
+        None
+    }
 }

@@ -144,10 +144,17 @@ pub async fn make_lock(tx: &mut ShopTx, kind: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Deletes the rows of a kind that are due later: whoever did all there was says anew when the next one is.
-pub async fn forget_later(tx: &mut ShopTx, kind: &str) -> Result<(), StoreError> {
+/// The rows of a kind, due or not.
+pub async fn queued(tx: &mut ShopTx, kind: &str) -> Result<Vec<Uuid>, StoreError> {
     let shop = tx.shop();
-    sqlx::query!("DELETE FROM work_queue WHERE shop_id = $1 AND kind = $2 AND due_at > now()", shop.0, kind)
+    let rows = sqlx::query_scalar!("SELECT id FROM work_queue WHERE shop_id = $1 AND kind = $2", shop.0, kind);
+    Ok(rows.fetch_all(&mut **tx).await?)
+}
+
+/// Deletes rows of a kind: whoever did all there was says anew when the next one is due.
+pub async fn forget(tx: &mut ShopTx, kind: &str, rows: &[Uuid]) -> Result<(), StoreError> {
+    let shop = tx.shop();
+    sqlx::query!("DELETE FROM work_queue WHERE shop_id = $1 AND kind = $2 AND id = ANY ($3)", shop.0, kind, rows)
         .execute(&mut **tx)
         .await?;
     Ok(())

@@ -17,7 +17,7 @@ use vault::SigningKeys;
 
 use crate::{
     checkpoint::stale_projections,
-    claim::{Candidate, REBUILD, candidates, claim, clock, enqueue, forget_later, lock, make_lock},
+    claim::{Candidate, REBUILD, candidates, claim, clock, enqueue, forget, lock, make_lock, queued},
     fold::OrderCache,
     metrics::{count_failed, count_folded, count_parked, count_put_off},
     pace::{Pace, Turn},
@@ -367,11 +367,13 @@ impl Worker {
             return Ok(Batch::Held);
         };
         // Left in the queue until it is done: whoever finds the row after a crash goes on.
-        claim.settle(Some(60.0)).await?;
+        claim.settle(Some(600.0)).await?;
+        let known = queued(&mut claim.tx, REDACT).await?;
         claim.commit().await?;
         let next = compliance::run_due(&self.database, candidate.shop, signing, now).await?;
         let mut tx = self.database.begin(candidate.shop).await?;
-        forget_later(&mut tx, REDACT).await?;
+        // What was asked for meanwhile has left a row of its own.
+        forget(&mut tx, REDACT, &known).await?;
         if let Some(next) = next {
             let in_s = (next - now).as_seconds_f64().max(0.0);
             enqueue(&mut tx, REDACT, in_s).await?;
@@ -416,6 +418,9 @@ impl Worker {
                 unpark(&mut tx).await?;
                 if !stale_projections(&mut tx).await?.is_empty() {
                     enqueue(&mut tx, REBUILD, 0.0).await?;
+                }
+                if compliance::has_open(&mut tx).await? {
+                    enqueue(&mut tx, REDACT, 0.0).await?;
                 }
             }
             ingest::purge_bodies(&mut tx, self.options.body_retention_days).await?;

@@ -304,30 +304,72 @@ async fn r_97_what_could_be_read_of_a_customer_cannot_be_read_again_whatever_com
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn shopify_s_request_is_done_at_once_and_by_address_where_it_names_no_number() {
+async fn shopify_s_request_is_done_at_once_and_held_where_it_names_no_number() {
     let world = World::new().await;
     world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
-    let request = json!({ "shop_id": 1, "shop_domain": world.shop.domain,
-        "customer": { "email": "ZEBEDEE.q@planted.example", "phone": null }, "orders_to_redact": [] });
-    assert_eq!(world.shop.deliver("customers/redact", &request).await, 200);
+    world.deliver_all(&others()).await;
     let handler = world.as_handler().await;
-    until("it is certified", async || {
-        let (_, list) = handler.get("/api/compliance/redactions").await;
-        list["items"][0]["status"] == "certified"
-    })
-    .await;
-    let (_, list) = handler.get("/api/compliance/redactions").await;
-    assert_eq!(list["items"].as_array().unwrap().len(), 1);
-    world.assert_genuine(&list["items"][0]);
-    assert_eq!(list["items"][0]["request"]["by"], "webhook");
-    assert_eq!(list["items"][0]["erased"]["subjects"], json!(["customer:42", "order:1"]));
-    let left = World::found_in(&world.readable().await);
-    assert_eq!(left, [""; 0]);
-    // The very same body again is the same redaction.
-    assert_eq!(world.shop.deliver("customers/redact", &request).await, 200);
+    let list = async || handler.get("/api/compliance/redactions").await.1["items"].as_array().unwrap().clone();
+    let request = |customer: Value, orders: Value| json!({ "shop_id": 1, "shop_domain": world.shop.domain, "customer": customer, "orders_to_redact": orders });
+    // By number: the other customer.
+    let by_number = request(json!({ "id": 5_000_002, "email": "jane.doe@example.com", "phone": null }), json!([2]));
+    assert_eq!(world.shop.deliver("customers/redact", &by_number).await, 200);
+    until("it is certified", async || list().await.first().is_some_and(|first| first["status"] == "certified")).await;
+    let first = list().await.remove(0);
+    assert_eq!((&first["request"]["by"], &first["erased"]["keys"]), (&json!("webhook"), &json!(1)), "{first}");
+    assert_eq!(World::found_in(&world.readable().await), PLANTED, "nobody else is");
+
+    // By address: an address may be another's, so somebody has to look.
+    let by_email = request(json!({ "email": "ZEBEDEE.q@planted.example", "phone": null }), json!([]));
+    assert_eq!(world.shop.deliver("customers/redact", &by_email).await, 200);
+    until("it is there", async || list().await.len() == 2).await;
+    let held = list().await.remove(0);
+    assert_eq!((&held["status"], &held["request"]["subjects"]), (&json!("held"), &json!(["customer:42"])), "{held}");
+    let path = format!("/api/compliance/redactions/{}/release", held["id"].as_str().unwrap());
+    assert_eq!(handler.post(&path, &json!({})).await.0, 200);
+    let done = world.certified(&handler, held["id"].as_str().unwrap()).await;
+    world.assert_genuine(&done);
+    assert_eq!(done["erased"]["subjects"], json!(["customer:42", "order:1"]));
+    assert_eq!(World::found_in(&world.readable().await), [""; 0]);
+    // The very same bodies again are the same redactions.
+    for again in [&by_number, &by_email] {
+        assert_eq!(world.shop.deliver("customers/redact", again).await, 200);
+    }
     world.shop.stats(PERIOD.0, PERIOD.1).await;
-    let (_, list) = handler.get("/api/compliance/redactions").await;
-    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    assert_eq!(list().await.len(), 2);
+    // Nothing else is taken for a request, whatever topic it came under.
+    let mut more = by_number.clone();
+    more["orders_requested"] = json!([1]);
+    let mut less = by_number.clone();
+    less.as_object_mut().unwrap().remove("orders_to_redact");
+    for odd in [more, less, json!({ "shop_domain": world.shop.domain, "customer": { "id": 42 } })] {
+        assert_eq!(world.shop.deliver("customers/redact", &odd).await, 200);
+    }
+    world.shop.stats(PERIOD.0, PERIOD.1).await;
+    assert_eq!(list().await.len(), 2);
+}
+
+/// Whoever was merged into somebody is the same person; and an order that says nothing but the number is theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_merged_and_what_names_only_the_number_goes_too() {
+    let world = World::new().await;
+    world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
+    let merge = json!({ "admin_graphql_api_customer_kept_id": "gid://shopify/Customer/43",
+        "admin_graphql_api_customer_deleted_id": "gid://shopify/Customer/42",
+        "admin_graphql_api_job_id": null, "status": "completed", "errors": [] });
+    let bare = order(7, "2026-11-04T12:00:00Z", vec![line(9, "10.00", 1)]);
+    let bare = ["email", "contact_email", "browser_ip"].into_iter().fold(bare, |bare, key| bare.with(key, Value::Null));
+    let bare = bare.with("customer", json!({ "id": 43 }));
+    let noted = refund(7, 7, "2026-11-05T12:00:00Z").with("note", json!("arrived in tatters"));
+    world.deliver_all(&[("customers/merge", merge), ("orders/create", bare.0), ("refunds/create", noted.0)]).await;
+    let (ann, bob) = (world.as_handler().await, world.as_handler().await);
+    let (_, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": "43", "reason": "case 15" })).await;
+    let id = asked["id"].as_str().unwrap();
+    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &json!({})).await.0, 200);
+    let done = world.certified(&ann, id).await;
+    assert_eq!(done["erased"]["subjects"], json!(["customer:42", "customer:43", "order:1", "order:7"]));
+    world.assert_genuine(&done);
+    assert_eq!(World::found_in(&world.readable().await), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -354,6 +396,14 @@ async fn several_persons_are_listed_and_a_redaction_is_held_released_and_cancell
     assert_eq!(other.post(&path("confirm"), &json!({})).await.0, 200);
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(world.redaction(&handler, id).await["status"], "held", "a hold is in the way of a confirmed one");
+    // And of another that is of the same person.
+    let (_, second) = handler.ask(&json!({ "kind": "customer", "customer_id": "1", "reason": "case 16" })).await;
+    let second = second["id"].as_str().unwrap();
+    assert_eq!(other.post(&format!("/api/compliance/redactions/{second}/confirm"), &json!({})).await.0, 200);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(world.redaction(&handler, second).await["status"], "waiting");
+    assert_eq!(handler.post(&format!("/api/compliance/redactions/{second}/cancel"), &json!({})).await.0, 200);
+    assert_eq!(handler.post(&path("hold"), &json!({ "reason": "another" })).await.0, 409, "one at a time");
     let (status, cancelled) = handler.post(&path("cancel"), &json!({})).await;
     assert_eq!((status, &cancelled["status"]), (200, &json!("cancelled")));
     assert_eq!(handler.post(&path("release"), &json!({})).await.0, 409);
@@ -394,7 +444,7 @@ async fn several_persons_are_listed_and_a_redaction_is_held_released_and_cancell
             None => break,
         }
     }
-    assert_eq!(seen, ["case 2", "case 1", "case 0", "case 13"]);
+    assert_eq!(seen, ["case 2", "case 1", "case 0", "case 16", "case 13"]);
 }
 
 /// What a release before wrote, that noted nobody, is looked through when it is needed.

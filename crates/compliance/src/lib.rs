@@ -11,12 +11,12 @@ mod person;
 mod receipt;
 mod request;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate;
 use domain::{
-    Command, ShopId,
+    Command, ShopId, Subject,
     redaction::{Redaction, RedactionCommand, RedactionEvent, Status},
 };
 use event_store::{Database, Envelope, Metadata, ShopTx, StoreError};
@@ -49,9 +49,11 @@ pub async fn redactions(
     let shop = tx.shop();
     let ids = sqlx::query_scalar!(
         "SELECT e.aggregate_id
-         FROM events e
-         WHERE e.shop_id = $1 AND e.aggregate_type = 'redaction' AND e.sequence = 1
-           AND ($2::text IS NULL OR e.position < (
+         FROM (
+             SELECT aggregate_id, position FROM events
+             WHERE shop_id = $1 AND aggregate_type = 'redaction' AND sequence = 1 OFFSET 0
+         ) e
+         WHERE ($2::text IS NULL OR e.position < (
                SELECT b.position FROM events b
                WHERE b.shop_id = $1 AND b.aggregate_type = 'redaction' AND b.aggregate_id = $2 AND b.sequence = 1))
          ORDER BY e.position DESC
@@ -105,19 +107,60 @@ pub async fn run_due(
     let mut tx = database.begin_reading(shop).await?;
     let open = open(&mut tx).await?;
     tx.commit().await?;
-    let mut next: Option<DateTime<Utc>> = None;
+    let held: BTreeSet<Subject> = open
+        .iter()
+        .filter(|(_, redaction)| redaction.status() == Some(Status::Held))
+        .flat_map(|(_, redaction)| redaction.request.iter().flat_map(|request| request.subjects.iter().copied()))
+        .collect();
+    let (mut next, mut failed) = (None::<DateTime<Utc>>, None);
     for (id, redaction) in open {
-        match (redaction.status(), redaction.due_at()) {
-            (Some(Status::Waiting), Some(due)) if due > now => next = Some(next.map_or(due, |next| next.min(due))),
-            (Some(Status::Waiting), _) => {
-                if let Some(before) = erase(database, shop, &id, now).await? {
-                    certify(database, shop, &id, signing, Some(before), now).await?;
-                    tracing::info!(%shop, redaction = id, "erased and certified");
-                }
-            }
-            (Some(Status::Erased), _) => certify(database, shop, &id, signing, None, now).await?,
-            _ => {}
+        let subjects = redaction.request.iter().flat_map(|request| &request.subjects);
+        // A hold is on a person, however often they are asked for.
+        if redaction.erased.is_none() && subjects.into_iter().any(|subject| held.contains(subject)) {
+            continue;
+        }
+        let due = redaction.due_at().filter(|due| *due > now);
+        if let (Some(Status::Waiting), Some(due)) = (redaction.status(), due) {
+            next = Some(next.map_or(due, |next| next.min(due)));
+            continue;
+        }
+        // One that fails holds up no other.
+        if let Err(error) = run(database, shop, &id, &redaction, signing, now).await {
+            tracing::error!(%shop, redaction = id, error = &error as &dyn std::error::Error, "a redaction failed");
+            failed = Some(error);
         }
     }
+    if let Some(error) = failed {
+        return Err(error);
+    }
     Ok(next)
+}
+
+async fn run(
+    database: &Database,
+    shop: ShopId,
+    id: &str,
+    redaction: &Redaction,
+    signing: &SigningKeys,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    match redaction.status() {
+        Some(Status::Waiting) => {
+            if let Some(before) = erase(database, shop, id, now).await? {
+                certify(database, shop, id, signing, Some(before), now).await?;
+                tracing::info!(%shop, redaction = id, "erased and certified");
+            }
+        }
+        Some(Status::Erased) => certify(database, shop, id, signing, None, now).await?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether a shop has redactions that are neither cancelled nor certified.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn has_open(tx: &mut ShopTx) -> Result<bool, StoreError> {
+    Ok(!open(tx).await?.is_empty())
 }

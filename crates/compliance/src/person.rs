@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use domain::{Subject, ids::CustomerId};
+use domain::{
+    Subject,
+    customer::{Customer, MergeRole},
+    ids::CustomerId,
+};
 use event_store::{ShopTx, StoreError, Streams, shop_key};
 use vault::ContactKey;
 
@@ -44,6 +48,21 @@ impl Named {
     /// [`StoreError`].
     pub async fn of(tx: &mut ShopTx, subjects: impl IntoIterator<Item = Subject>) -> Result<Self, StoreError> {
         let mut subjects: BTreeSet<Subject> = subjects.into_iter().collect();
+        // Whoever was merged into them is the same person, under the number from before.
+        let mut to_look_at: Vec<Subject> = subjects.iter().copied().collect();
+        while let Some(subject) = to_look_at.pop() {
+            let Subject::Customer(id) = subject else { continue };
+            let customer: Customer = tx.load(&id.to_string()).await?;
+            let absorbed = customer
+                .merges
+                .iter()
+                .filter(|(_, merge)| merge.value.role == MergeRole::Kept && merge.value.status == "completed");
+            for (other, _) in absorbed {
+                if subjects.insert(Subject::Customer(*other)) {
+                    to_look_at.push(Subject::Customer(*other));
+                }
+            }
+        }
         let streams = tx.streams_of(&subjects).await?;
         subjects.extend(streams.iter().filter_map(|(kind, id)| Subject::of_order_stream(kind, id)));
         let streams = tx.streams_of(&subjects).await?;

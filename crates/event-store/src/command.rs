@@ -3,7 +3,7 @@
 use std::{any::Any, fmt};
 
 use cqrs_es::{DomainEvent, event_sink::EventSink};
-use domain::{Command, PersonalFields, Snapshot, command::Dispatch, personal::Visit};
+use domain::{Command, PersonalFields, Snapshot, Subject, command::Dispatch, personal::Visit};
 use futures::FutureExt;
 
 use crate::{Metadata, StoreError, read::decode, snapshot::state_version};
@@ -59,6 +59,7 @@ pub(crate) trait AnyState: Send {
 
 pub(crate) trait AnyCommand: Send + Sync {
     fn personal_fields(&mut self, visit: Visit<'_>);
+    fn about(&self) -> Option<Subject>;
     /// How to begin a history of the aggregate.
     fn new_state(&self) -> fn() -> Box<dyn AnyState>;
     fn decide(self: Box<Self>, state: &mut dyn AnyState) -> Result<Vec<Decided>, StoreError>;
@@ -122,6 +123,10 @@ where
         self.0.personal_fields(visit);
     }
 
+    fn about(&self) -> Option<Subject> {
+        self.0.about()
+    }
+
     fn new_state(&self) -> fn() -> Box<dyn AnyState> {
         new_state::<A>
     }
@@ -152,5 +157,9 @@ where
 impl PersonalFields for Box<dyn AnyCommand> {
     fn personal_fields(&mut self, visit: Visit<'_>) {
         (**self).personal_fields(visit);
+    }
+
+    fn about(&self) -> Option<Subject> {
+        (**self).about()
     }
 }

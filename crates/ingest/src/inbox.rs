@@ -195,16 +195,15 @@ const DEAD_RETENTION_DAYS: i32 = 90;
 pub async fn purge_bodies(tx: &mut ShopTx, days: i32) -> Result<u64, StoreError> {
     let shop = tx.shop();
     let done = sqlx::query!(
-        "WITH names AS (
-             DELETE FROM inbox_subjects s USING inbox i
-             WHERE s.shop_id = $1 AND i.shop_id = $1 AND i.id = s.inbox_id AND i.body IS NULL
-         )
-         UPDATE inbox SET body = NULL
-         WHERE shop_id = $1 AND id IN (
+        "WITH old AS (
              SELECT id FROM inbox
              WHERE shop_id = $1 AND body IS NOT NULL AND status <> 'pending'
                AND received_at < now() - make_interval(days => CASE WHEN status = 'dead' THEN GREATEST($2::int, $3) ELSE $2 END)
-             LIMIT 1000)",
+             LIMIT 1000
+         ), names AS (
+             DELETE FROM inbox_subjects WHERE shop_id = $1 AND inbox_id IN (SELECT id FROM old)
+         )
+         UPDATE inbox SET body = NULL WHERE shop_id = $1 AND id IN (SELECT id FROM old)",
         shop.0,
         days,
         DEAD_RETENTION_DAYS,

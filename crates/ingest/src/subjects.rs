@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use domain::{
     Command, Personal, Subject,
     compliance::ComplianceKind,
     document::DocumentCommand,
-    redaction::{RedactionCommand, Request},
+    redaction::{Redaction, RedactionCommand, Request},
 };
-use event_store::{ShopTx, StoreError};
+use event_store::{Envelope, Metadata, ShopTx, StoreError};
 use serde_json::Value;
 use shopify::persons;
 use uuid::Uuid;
@@ -34,60 +35,88 @@ pub async fn enqueue_redaction(tx: &mut ShopTx, in_s: f64) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Shopify's requests to erase a customer, as redactions that are due at once. One that names nobody by number, and whose
-/// address or number several persons have, is held until somebody has looked.
-pub(crate) async fn asked_redactions(
-    tx: &mut ShopTx,
-    key: &ShopKey,
-    commands: &mut [Command],
-) -> Result<Vec<Command>, StoreError> {
+/// A request of Shopify's to erase a customer.
+pub(crate) struct Asked {
+    id: String,
+    /// The history of the request.
+    request: String,
+    subjects: BTreeSet<Subject>,
+    /// Where it names nobody by number.
+    contacts: Vec<ContactKey>,
+    /// What was odd about the delivery.
+    note: Option<String>,
+    at: DateTime<Utc>,
+}
+
+/// Takes such requests out of commands. By what they name the person they are not to be kept: sealed as the shop's own, it
+/// would outlive whom it is of.
+pub(crate) fn asked_redactions(key: &ShopKey, commands: &mut [Command], note: Option<&str>) -> Vec<Asked> {
     let mut asked = Vec::new();
     for command in commands {
-        let Command::Compliance(id, DocumentCommand::Observe { version, value }) = command else { continue };
+        let Command::Compliance(request, DocumentCommand::Observe { version, value }) = command else { continue };
         if value.kind != ComplianceKind::CustomerRedaction {
             continue;
         }
         let mut subjects: BTreeSet<Subject> = value.orders.iter().copied().map(Subject::Order).collect();
-        let mut several = false;
-        match (value.customer_id, &value.contact) {
-            (Some(customer), _) => drop(subjects.insert(Subject::Customer(customer))),
-            (None, Some(Personal::Clear(contact))) => {
-                let email = contact.email.as_deref().and_then(ContactKey::of_email);
-                let phone = contact.phone.as_deref().and_then(ContactKey::of_phone);
-                let contacts: Vec<ContactKey> = email.into_iter().chain(phone).collect();
-                let found = tx.subjects_of_contacts(key, &contacts).await?;
-                several = found.len() > 1;
-                subjects.extend(found);
-                // It has served: sealed as the shop's own it would outlive whom it is of.
-                value.contact = None;
-            }
-            (None, _) => {}
+        let mut contacts = Vec::new();
+        if let Some(customer) = value.customer_id {
+            subjects.insert(Subject::Customer(customer));
+        } else if let Some(Personal::Clear(contact)) = value.contact.take() {
+            contacts.extend(contact.email.as_deref().and_then(ContactKey::of_email));
+            contacts.extend(contact.phone.as_deref().and_then(ContactKey::of_phone));
         }
-        // Of the body: the same one again is the same redaction.
-        let redaction = format!("{id}/{}", version.digest);
-        asked.push(Command::Redaction(
-            redaction.clone(),
-            RedactionCommand::Request(Request {
-                subjects: subjects.into_iter().collect(),
-                reason: "customers/redact".to_owned(),
-                by: "webhook".to_owned(),
-                at: value.received_at,
-                due_at: value.received_at,
-                request: Some(id.clone()),
-            }),
-        ));
-        if several {
-            asked.push(Command::Redaction(
-                redaction,
-                RedactionCommand::Hold {
-                    reason: "several persons have this address or number: see which, then release or cancel".to_owned(),
-                    by: "webhook".to_owned(),
-                    at: value.received_at,
-                },
-            ));
+        // Of the body: the same one again is the same redaction. Keyed: what the body says could be guessed.
+        let id: String = key.pseudonym(&version.digest.0).iter().map(|byte| format!("{byte:02x}")).collect();
+        let note = note.map(str::to_owned);
+        asked.push(Asked { id, request: request.clone(), subjects, contacts, note, at: value.received_at });
+    }
+    asked
+}
+
+/// Asks for the redactions, due at once. One that names nobody by number, or came oddly, is held until somebody has looked:
+/// addresses and numbers are shared, and what is erased cannot be had back. After the batch's other news, whose persons it
+/// may be about.
+pub(crate) async fn ask_redactions(tx: &mut ShopTx, key: &ShopKey, asked: Vec<Asked>) -> Result<(), StoreError> {
+    if asked.is_empty() {
+        return Ok(());
+    }
+    tx.lock_log().await?;
+    tx.name_subjects().await?;
+    let mut envelopes = Vec::new();
+    for Asked { id, request, mut subjects, contacts, note, at } in asked {
+        let known: Redaction = tx.load(&id).await?;
+        if known.request.is_some() {
+            continue;
+        }
+        let named_by_number = contacts.is_empty() && !subjects.is_empty();
+        subjects.extend(tx.subjects_of_contacts(key, &contacts).await?);
+        let hold = match note {
+            Some(_) => Some("the delivery was odd: see that it is Shopify's request, then release or cancel"),
+            None if subjects.is_empty() => Some("nobody is known by what it names: find who is meant, or cancel"),
+            None if !named_by_number => {
+                Some("named by address or number alone: see who is meant, then release or cancel")
+            }
+            None => None,
+        };
+        let by = || "webhook".to_owned();
+        let metadata = Metadata::from_source("webhook").with("causation_id", &request);
+        let mut tell = |command| {
+            envelopes.push(Envelope::new(Command::Redaction(id.clone(), command), metadata.clone()));
+        };
+        tell(RedactionCommand::Request(Request {
+            subjects: subjects.into_iter().collect(),
+            reason: "customers/redact".to_owned(),
+            by: by(),
+            at,
+            due_at: at,
+            request: Some(request.clone()),
+        }));
+        if let Some(reason) = hold {
+            tell(RedactionCommand::Hold { reason: reason.to_owned(), by: by(), at });
         }
     }
-    Ok(asked)
+    tx.execute(envelopes).await?;
+    enqueue_redaction(tx, 0.0).await
 }
 
 /// Whom deliveries are about.
@@ -103,7 +132,7 @@ impl About {
     /// somebody is erased.
     pub(crate) fn read(&mut self, key: &ShopKey, id: Uuid, topic: &str, sealed: Option<&[u8]>) {
         let Some(body) = sealed.and_then(|sealed| key.body(id).open(sealed).ok()) else { return };
-        let Ok(json) = serde_json::from_slice::<Value>(&body) else { return };
+        let Ok(json) = parsed(&body) else { return };
         self.deliveries.push(id);
         for subject in persons(topic, &json) {
             self.named.push((id, subject.to_string()));
@@ -114,7 +143,12 @@ impl About {
 
     /// Writes it down, and lets go at once of bodies that are about somebody redacted.
     pub(crate) async fn write(self, tx: &mut ShopTx) -> Result<(), StoreError> {
+        if self.deliveries.is_empty() {
+            return Ok(());
+        }
         let shop = tx.shop();
+        // Whoever erases somebody holds the log: what is settled meanwhile is seen by one of the two.
+        tx.lock_log().await?;
         let redacted = tx.redacted_among(&self.subjects).await?;
         let of_redacted: BTreeSet<Uuid> = self
             .named
@@ -161,6 +195,11 @@ impl About {
     }
 }
 
+/// As the translation reads it: a mark of the bytes' order may stand before it.
+fn parsed(body: &[u8]) -> serde_json::Result<Value> {
+    serde_json::from_slice(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))
+}
+
 /// As `inbox_subjects` names them.
 fn contacts_in(key: &ShopKey, body: &[u8]) -> Vec<String> {
     ContactKey::all_in(body).iter().map(|contact| contact_name(&key.contact_digest(contact))).collect()
@@ -185,15 +224,21 @@ pub async fn find_bodies(
 ) -> Result<BTreeSet<Uuid>, StoreError> {
     const PAGE: i64 = 200;
     let shop = tx.shop();
-    let names: Vec<String> =
-        subjects.iter().map(Subject::to_string).chain(contacts.iter().map(|digest| contact_name(digest))).collect();
+    let own: Vec<String> = subjects.iter().map(Subject::to_string).collect();
+    let shared: Vec<String> = contacts.iter().map(|digest| contact_name(digest)).collect();
+    // An address or a number may be another's, too: a body that names another customer or order is theirs.
     let known = sqlx::query_scalar!(
         "SELECT DISTINCT s.inbox_id
          FROM inbox_subjects s
          JOIN inbox i ON i.shop_id = s.shop_id AND i.id = s.inbox_id AND i.body IS NOT NULL AND i.status <> 'pending'
-         WHERE s.shop_id = $1 AND s.subject = ANY ($2)",
+         WHERE s.shop_id = $1
+           AND (s.subject = ANY ($2)
+                OR s.subject = ANY ($3) AND NOT EXISTS (
+                    SELECT FROM inbox_subjects o
+                    WHERE o.shop_id = $1 AND o.inbox_id = s.inbox_id AND o.subject NOT LIKE 'contact:%'))",
         shop.0,
-        &names,
+        &own,
+        &shared,
     )
     .fetch_all(&mut **tx)
     .await?;
@@ -216,10 +261,11 @@ pub async fn find_bodies(
         after = last.id;
         for delivery in page {
             let Ok(body) = key.body(delivery.id).open(&delivery.body) else { continue };
-            let is_about = match serde_json::from_slice::<Value>(&body) {
+            let is_about = match parsed(&body) {
                 Ok(json) => {
-                    persons(&delivery.topic, &json).iter().any(|subject| subjects.contains(subject))
-                        || contacts_in(key, &body).iter().any(|contact| names.contains(contact))
+                    let named = persons(&delivery.topic, &json);
+                    named.iter().any(|subject| subjects.contains(subject))
+                        || named.is_empty() && contacts_in(key, &body).iter().any(|contact| shared.contains(contact))
                 }
                 Err(_) => {
                     let text = String::from_utf8_lossy(&body).to_lowercase();

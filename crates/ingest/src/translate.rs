@@ -13,7 +13,7 @@ use vault::ShopKey;
 
 use crate::{
     directory::DirectoryEntry,
-    subjects::{About, asked_redactions, enqueue_redaction},
+    subjects::{About, ask_redactions, asked_redactions},
 };
 
 /// How many deliveries a batch takes.
@@ -47,6 +47,8 @@ struct Pending {
     triggered_at: Option<DateTime<Utc>>,
     event_id: Option<String>,
     received_at: DateTime<Utc>,
+    /// What was odd about it.
+    note: Option<String>,
     body: Option<Vec<u8>>,
     /// More was due than fits into the batch.
     is_followed: bool,
@@ -85,16 +87,17 @@ pub async fn ingest(tx: &mut ShopTx, entry: &DirectoryEntry, limit: i64) -> Resu
 /// [`StoreError::Unavailable`].
 pub async fn put_off(tx: &mut ShopTx, id: Uuid, failure: &StoreError) -> Result<bool, StoreError> {
     let shop = tx.shop();
-    let attempts = sqlx::query_scalar!(
-        "SELECT attempts FROM inbox WHERE shop_id = $1 AND id = $2 AND status = 'pending' FOR UPDATE",
+    let delivery = sqlx::query!(
+        "SELECT attempts, topic, body FROM inbox WHERE shop_id = $1 AND id = $2 AND status = 'pending' FOR UPDATE",
         shop.0,
         id
     )
     .fetch_optional(&mut **tx)
     .await?;
-    let Some(attempts) = attempts else {
+    let Some(delivery) = delivery else {
         return Ok(false);
     };
+    let attempts = delivery.attempts;
     let is_dead = attempts + 1 >= MAX_ATTEMPTS;
     let wait_s = f64::from(2_i32.pow(attempts.clamp(0, 10).unsigned_abs()));
     tracing::warn!(%shop, inbox = %id, error = failure as &dyn std::error::Error, is_dead, "a delivery could not be stored");
@@ -114,6 +117,11 @@ pub async fn put_off(tx: &mut ShopTx, id: Uuid, failure: &StoreError) -> Result<
     )
     .execute(&mut **tx)
     .await?;
+    if is_dead {
+        let mut about = About::default();
+        about.read(&shop_key(tx).await?, id, &delivery.topic, delivery.body.as_deref());
+        about.write(tx).await?;
+    }
     Ok(is_dead)
 }
 
@@ -121,13 +129,14 @@ async fn pending(tx: &mut ShopTx, limit: i64) -> Result<Vec<Pending>, StoreError
     let shop = tx.shop();
     Ok(sqlx::query_as!(
         Pending,
-        r#"SELECT id, webhook_id, body_digest, source, topic, triggered_at, event_id, received_at, body,
+        r#"SELECT id, webhook_id, body_digest, source, topic, triggered_at, event_id, received_at, note, body,
                   number < count AS "is_followed!"
            FROM (
                SELECT d.*, row_number() OVER by_time AS number, count(*) OVER () AS count,
                       sum(octet_length(d.body)) OVER by_time AS bytes
                FROM (
-                   SELECT id, webhook_id, body_digest, source, topic, triggered_at, event_id, received_at, body, due_at
+                   SELECT id, webhook_id, body_digest, source, topic, triggered_at, event_id, received_at, note, body,
+                          due_at
                    FROM inbox
                    WHERE shop_id = $1 AND status = 'pending' AND due_at <= clock_timestamp()
                    ORDER BY due_at, id
@@ -162,15 +171,13 @@ async fn settle(
     let mut commands = Vec::new();
     let mut settled = Settled::default();
     let mut about = About::default();
-    let mut redactions = false;
+    let mut asked = Vec::new();
     for delivery in &pending {
         about.read(&key, delivery.id, &delivery.topic, delivery.body.as_deref());
         match judge(&key, entry, currency, delivery) {
             Verdict::Commands(mut of_delivery) => {
                 let metadata = metadata(delivery);
-                let asked = asked_redactions(&mut *tx, &key, &mut of_delivery).await?;
-                redactions |= !asked.is_empty();
-                of_delivery.extend(asked);
+                asked.extend(asked_redactions(&key, &mut of_delivery, delivery.note.as_deref()));
                 commands.extend(of_delivery.into_iter().map(|command| Envelope::new(command, metadata.clone())));
                 settled.push(delivery.id, "translated", None);
             }
@@ -193,9 +200,7 @@ async fn settle(
     }
     settled.write(tx).await?;
     about.write(tx).await?;
-    if redactions {
-        enqueue_redaction(tx, 0.0).await?;
-    }
+    ask_redactions(tx, &key, asked).await?;
     Ok(ingested)
 }
 

@@ -76,6 +76,12 @@ impl ShopKey {
         let digest = self.secret().derive(5, &[&[contact.kind], contact.text.as_bytes()]);
         *digest.first_chunk().expect("it is longer")
     }
+
+    /// A name for something of this shop's that nobody can guess it by without the shop's key.
+    #[must_use]
+    pub fn pseudonym(&self, of: &[u8]) -> [u8; 16] {
+        *self.secret().derive(6, &[of]).first_chunk().expect("it is longer")
+    }
 }
 
 #[cfg(test)]

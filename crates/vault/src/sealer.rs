@@ -56,6 +56,7 @@ impl Sealer {
     /// Every subject of a command's fields.
     pub fn subjects_of(command: &mut dyn PersonalFields, mut each: impl FnMut(Subject)) {
         command.personal_fields(&mut |subject, _, _| each(subject));
+        command.about().into_iter().for_each(each);
     }
 
     /// Takes in that a subject is redacted from here on. A key that was made for it here is not to be stored any more.
@@ -71,6 +72,11 @@ impl Sealer {
     pub fn seal(&mut self, command: &mut dyn PersonalFields) -> Result<Named, VaultError> {
         let mut failure = None;
         let mut named = Named::default();
+        match command.about().map(|subject| (subject, self.subjects.get(&subject))) {
+            Some((subject, Some(SubjectState::Redacted))) => drop(named.redacted.insert(subject)),
+            Some((subject, _)) => drop(named.subjects.insert(subject)),
+            None => {}
+        }
         command.personal_fields(&mut |subject, name, field| {
             let Some(plain) = field.clear_json() else {
                 return;

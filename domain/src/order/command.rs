@@ -111,6 +111,13 @@ pub struct ObservedOrder {
 }
 
 impl PersonalFields for OrderCommand {
+    fn about(&self) -> Option<Subject> {
+        match self {
+            Self::Observe(seen) => seen.customer.map(Subject::Customer),
+            _ => None,
+        }
+    }
+
     fn personal_fields(&mut self, visit: Visit<'_>) {
         match self {
             Self::Observe(seen) => {

@@ -143,6 +143,8 @@ impl Redaction {
             return if matches!(command, C::Cancel { .. }) { Ok(None) } else { Err(RedactionError::Cancelled) };
         }
         Ok(Some(match command {
+            // Each is lifted by itself: a second one would go with the first.
+            C::Hold { .. } if self.hold.is_some() => return Err(RedactionError::Held),
             C::Hold { reason, by, at } => E::RedactionHeld { reason, by, at },
             C::Release { .. } if self.hold.is_none() => return Ok(None),
             C::Release { by, at } => E::RedactionReleased { by, at },

@@ -98,7 +98,7 @@ pub struct Receipt {
     pub hash: String,
     /// Values of the person that were known before and were searched for.
     pub searched: u64,
-    /// Of these found in rows that are the person's.
+    /// Of these found in rows that are the person's, with keys that are still there and settled bodies that are about them.
     pub found: u64,
     /// Links of the chain at the person's events that were followed, and all held.
     pub links: u64,

@@ -1,5 +1,7 @@
 //! Customers, what they begin to buy, and what is asked for about them.
 
+use std::collections::BTreeMap;
+
 use domain::{
     Command, Personal,
     checkout::{Checkout, CheckoutItem},
@@ -9,6 +11,7 @@ use domain::{
     draft_order::DraftOrder,
     ids::{CheckoutId, CustomerId, DraftOrderId, OrderId, ProductId, ShopifyShopId, VariantId},
 };
+use serde::de::IgnoredAny;
 
 use super::{
     Context, TranslateError, body_digest, parse,
@@ -169,10 +172,16 @@ pub(super) fn request(context: &Context<'_>, kind: ComplianceKind, body: &[u8]) 
     if is_another || !domain.eq_ignore_ascii_case(context.domain.as_str()) {
         return Err(TranslateError::OtherShop);
     }
+    let own: &[&str] = match kind {
+        ComplianceKind::CustomerData => &["customer", "data_request", "orders_requested", "shop_domain", "shop_id"],
+        ComplianceKind::CustomerRedaction => &["customer", "orders_to_redact", "shop_domain", "shop_id"],
+        ComplianceKind::ShopRedaction => &["shop_domain", "shop_id"],
+    };
+    let keys: BTreeMap<String, IgnoredAny> = parse(body)?;
+    // What erases has exactly its own keys: nothing else is taken for it, whatever topic it came under.
     let is_of_topic = match kind {
-        ComplianceKind::CustomerData => seen.customer.is_some() && seen.orders_to_redact.is_none(),
-        ComplianceKind::CustomerRedaction => seen.customer.is_some() && seen.data_request.is_none(),
-        ComplianceKind::ShopRedaction => seen.customer.is_none() && seen.data_request.is_none(),
+        ComplianceKind::CustomerData => seen.customer.is_some() && keys.keys().all(|key| own.contains(&key.as_str())),
+        _ => keys.keys().map(String::as_str).eq(own.iter().copied()),
     };
     if !is_of_topic {
         return Err(TranslateError::Shape("it is another request than its topic".to_owned()));
