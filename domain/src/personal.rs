@@ -18,6 +18,16 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// Type and id of the history that is named after it.
+    #[must_use]
+    pub fn stream(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Customer(id) => Some(("customer", id.to_string())),
+            Self::Order(id) => Some(("order", id.to_string())),
+            Self::Shop => None,
+        }
+    }
+
     /// The subject of what an order's history says without naming a customer; `None` for other histories.
     #[must_use]
     pub fn of_order_stream(aggregate_type: &str, aggregate_id: &str) -> Option<Self> {

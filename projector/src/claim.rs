@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use domain::ShopId;
 use event_store::{Database, ShopTx, StoreError};
+use ingest::enqueue;
 use uuid::Uuid;
 
 /// The kind of work that a shop's read models make when they must be built anew.
@@ -114,20 +115,6 @@ impl Claim {
             tracing::debug!(error = &error as &dyn std::error::Error, "not rolled back");
         }
     }
-}
-
-/// Leaves work for later, in the transaction that makes it.
-pub async fn enqueue(tx: &mut ShopTx, kind: &str, in_s: f64) -> Result<(), StoreError> {
-    let shop = tx.shop();
-    sqlx::query!(
-        "INSERT INTO work_queue (shop_id, kind, due_at) VALUES ($1, $2, now() + make_interval(secs => $3))",
-        shop.0,
-        kind,
-        in_s,
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
 }
 
 /// Makes a shop's lock of a kind, where a release that did not know the kind registered the shop.

@@ -1,10 +1,11 @@
 //! Keeping the live read models of a shop up with its log.
 
 use event_store::{PROJECT, ShopTx, StoreError};
+use ingest::enqueue;
 
 use crate::{
     checkpoint::{Checkpoint, advance, live_checkpoints, shop_zone},
-    claim::{Claim, REBUILD, enqueue},
+    claim::{Claim, REBUILD},
     fold::{OrderCache, Target, fold_page},
 };
 

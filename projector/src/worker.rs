@@ -9,7 +9,7 @@ use std::{
 use domain::ShopId;
 use event_store::{Database, PROJECT, StoreError};
 use futures::FutureExt;
-use ingest::{DirectoryEntry, INGEST, IngestError, Ingested, REDACT};
+use ingest::{DirectoryEntry, INGEST, IngestError, Ingested, REDACT, enqueue};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use vault::SigningKeys;
 
 use crate::{
     checkpoint::stale_projections,
-    claim::{Candidate, REBUILD, candidates, claim, clock, enqueue, forget, lock, make_lock, queued},
+    claim::{Candidate, REBUILD, candidates, claim, clock, forget, lock, make_lock, queued},
     fold::OrderCache,
     metrics::{count_failed, count_folded, count_parked, count_put_off},
     pace::{Pace, Turn},

@@ -372,7 +372,7 @@ async fn act(
             other => other.into(),
         });
     }
-    ingest::enqueue_redaction(&mut tx, 0.0).await?;
+    ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
     let shown = shown(&mut tx, id).await?;
     tx.commit().await?;
     Ok(shown)

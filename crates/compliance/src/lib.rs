@@ -14,10 +14,9 @@ mod request;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use cqrs_es::Aggregate;
 use domain::{
-    Command, ShopId, Subject,
-    redaction::{Redaction, RedactionCommand, RedactionEvent, Status},
+    Command, ShopId, Snapshot, Subject,
+    redaction::{Redaction, RedactionCommand, Status},
 };
 use event_store::{Database, Envelope, Metadata, ShopTx, StoreError};
 use vault::SigningKeys;
@@ -87,11 +86,17 @@ async fn open(tx: &mut ShopTx) -> Result<Vec<(String, Redaction)>, StoreError> {
 }
 
 async fn states(tx: &mut ShopTx, ids: Vec<String>) -> Result<Vec<(String, Redaction)>, StoreError> {
-    let mut states: BTreeMap<String, Redaction> = BTreeMap::new();
-    for event in tx.histories(Redaction::TYPE, &ids, i64::MAX).await? {
-        states.entry(event.aggregate_id.clone()).or_default().apply(event.decode::<RedactionEvent>()?);
-    }
+    let mut states = folded::<Redaction>(tx, &ids, i64::MAX).await?;
     Ok(ids.into_iter().filter_map(|id| states.remove_entry(&id)).collect())
+}
+
+/// Aggregates of one type as their histories made them up to a position, all read at once.
+async fn folded<A: Snapshot>(tx: &mut ShopTx, ids: &[String], up_to: i64) -> Result<BTreeMap<String, A>, StoreError> {
+    let mut states: BTreeMap<String, A> = BTreeMap::new();
+    for event in tx.histories(A::TYPE, ids, up_to).await? {
+        states.entry(event.aggregate_id.clone()).or_default().apply(event.decode::<A::Event>()?);
+    }
+    Ok(states)
 }
 
 /// Does what is due of a shop's redactions. Returns when the next one is.

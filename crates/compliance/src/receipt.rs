@@ -1,14 +1,13 @@
 //! What is looked at after an erasure, and the signature under it.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::fmt::Write;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use cqrs_es::Aggregate;
 use domain::{
     ShopId,
     ids::OrderId,
     ledger::sales_of,
-    order::{Order, OrderEvent},
+    order::Order,
     redaction::{Erased, Receipt, Redaction, RedactionCommand, RedactionError},
 };
 use event_store::{Database, ShopTx, StoreError, StoredEvent, shop_key};
@@ -18,7 +17,7 @@ use sha2::{Digest, Sha256};
 use sqlx::Executor;
 use vault::SigningKeys;
 
-use crate::{Named, erase::Before, tell};
+use crate::{Named, erase::Before, folded, tell};
 
 /// Looks at what is left after an erasure, and signs what was seen. Without `before`, as after a crash in between, nothing is
 /// searched for, and the receipt says so.
@@ -71,7 +70,7 @@ pub async fn certify(
         signature: String::new(),
         at: now,
     };
-    receipt.signature = signing.sign(signed_text(shop, id, &erased, &receipt).as_bytes()).signature;
+    receipt.signature = signing.sign(signed_text(shop, id, &erased, &receipt).as_bytes());
     if receipt.found > 0 || receipt.sums_unchanged == Some(false) || !receipt.vacuumed {
         tracing::error!(%shop, redaction = id, found, vacuumed, sums = ?receipt.sums_unchanged, "a redaction left something");
     }
@@ -163,14 +162,10 @@ fn orders(named: &Named) -> impl Iterator<Item = OrderId> {
 /// A digest of what the person's orders add to the ledger, as the log stood at a position.
 pub(crate) async fn sums(tx: &mut ShopTx, named: &Named, up_to: i64) -> Result<String, StoreError> {
     let ids: Vec<String> = orders(named).map(|id| id.to_string()).collect();
-    let mut states: BTreeMap<String, Order> = BTreeMap::new();
-    for event in tx.histories(Order::TYPE, &ids, up_to).await? {
-        states.entry(event.aggregate_id.clone()).or_default().apply(event.decode::<OrderEvent>()?);
-    }
     let mut hasher = Sha256::new();
-    for (id, order) in &states {
+    for (id, order) in folded::<Order>(tx, &ids, up_to).await? {
         let number = id.parse().map(OrderId).unwrap_or(OrderId(0));
-        hasher.update(format!("{id} {:?}\n", sales_of(number, order)));
+        hasher.update(format!("{id} {:?}\n", sales_of(number, &order)));
     }
     Ok(hex::encode(hasher.finalize()))
 }

@@ -109,7 +109,7 @@ pub async fn ask(tx: &mut ShopTx, ask: Ask) -> Result<Answer, StoreError> {
         request: None,
     };
     tell(tx, &id, RedactionCommand::Request(request), &ask.by).await?;
-    ingest::enqueue_redaction(tx, ask.hold.as_seconds_f64()).await?;
+    ingest::enqueue(tx, ingest::REDACT, ask.hold.as_seconds_f64()).await?;
     Ok(Answer::Asked { id, due_at, matches })
 }
 

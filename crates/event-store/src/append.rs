@@ -397,10 +397,9 @@ impl News {
             self.destroyed.push(order);
         }
         for subject in named.subjects {
-            let text = subject.to_string();
             // Its own history is where it is looked for first.
-            if text.split_once(':') != Some((stream.aggregate_type, &stream.aggregate_id)) {
-                self.named_subjects.push(text);
+            if subject.stream() != Some((stream.aggregate_type, stream.aggregate_id.clone())) {
+                self.named_subjects.push(subject.to_string());
                 self.named_types.push(stream.aggregate_type.to_owned());
                 self.named_ids.push(stream.aggregate_id.clone());
             }

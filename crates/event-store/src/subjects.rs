@@ -126,11 +126,8 @@ impl ShopTx {
         contacts: &BTreeSet<([u8; 16], Subject)>,
     ) -> Result<(), StoreError> {
         let shop = self.shop();
-        let others = || {
-            named.iter().filter(|(subject, (kind, id))| {
-                subject.to_string().split_once(':') != Some((kind.as_str(), id.as_str()))
-            })
-        };
+        let own = |subject: &Subject| subject.stream().map(|(kind, id)| (kind.to_owned(), id));
+        let others = || named.iter().filter(|(subject, stream)| own(subject).as_ref() != Some(stream));
         sqlx::query!(
             "INSERT INTO subject_streams (shop_id, subject, aggregate_type, aggregate_id)
              SELECT $1, n.subject, n.aggregate_type, n.aggregate_id
@@ -207,12 +204,7 @@ impl ShopTx {
         .fetch_all(&mut **self)
         .await?;
         let mut streams: Streams = named.into_iter().map(|row| (row.aggregate_type, row.aggregate_id)).collect();
-        let own: Vec<(String, String)> = subjects
-            .iter()
-            .filter_map(|subject| {
-                subject.to_string().split_once(':').map(|(kind, id)| (kind.to_owned(), id.to_owned()))
-            })
-            .collect();
+        let own: Vec<(&str, String)> = subjects.iter().filter_map(Subject::stream).collect();
         let own = sqlx::query!(
             r#"SELECT o.aggregate_type AS "aggregate_type!", o.aggregate_id AS "aggregate_id!"
                FROM UNNEST($2::text[], $3::text[]) AS o (aggregate_type, aggregate_id)
@@ -221,7 +213,7 @@ impl ShopTx {
                    WHERE e.shop_id = $1 AND e.aggregate_type = o.aggregate_type AND e.aggregate_id = o.aggregate_id
                      AND e.sequence = 1)"#,
             shop.0,
-            &own.iter().map(|(kind, _)| kind.clone()).collect::<Vec<_>>(),
+            &own.iter().map(|(kind, _)| (*kind).to_owned()).collect::<Vec<_>>(),
             &own.iter().map(|(_, id)| id.clone()).collect::<Vec<_>>(),
         )
         .fetch_all(&mut **self)

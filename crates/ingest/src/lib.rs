@@ -20,7 +20,7 @@ pub use inbox::{
 };
 pub use metrics::{count_put_off, register_metrics};
 pub use receive::{Accepted, Delivery, Receiver};
-pub use subjects::{REDACT, enqueue_redaction, find_bodies, let_go_of_bodies};
+pub use subjects::{REDACT, enqueue, find_bodies, let_go_of_bodies};
 pub use translate::{BATCH, IngestError, Ingested, ingest, put_off};
 
 /// The kind of work that a stored delivery makes.

@@ -18,16 +18,16 @@ use vault::{ContactKey, ShopKey};
 /// The kind of work that a redaction makes.
 pub const REDACT: &str = "redact";
 
-/// Leaves a redaction for the workers, in the transaction that asks for it.
+/// Leaves work of a kind for later, in the transaction that makes it.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`].
-pub async fn enqueue_redaction(tx: &mut ShopTx, in_s: f64) -> Result<(), StoreError> {
+pub async fn enqueue(tx: &mut ShopTx, kind: &str, in_s: f64) -> Result<(), StoreError> {
     let shop = tx.shop();
     sqlx::query!(
         "INSERT INTO work_queue (shop_id, kind, due_at) VALUES ($1, $2, now() + make_interval(secs => $3))",
         shop.0,
-        REDACT,
+        kind,
         in_s,
     )
     .execute(&mut **tx)
@@ -66,7 +66,7 @@ pub(crate) fn asked_redactions(key: &ShopKey, commands: &mut [Command], note: Op
             contacts.extend(contact.phone.as_deref().and_then(ContactKey::of_phone));
         }
         // Of the body: the same one again is the same redaction. Keyed: what the body says could be guessed.
-        let id: String = key.pseudonym(&version.digest.0).iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = hex::encode(key.pseudonym(&version.digest.0));
         let note = note.map(str::to_owned);
         asked.push(Asked { id, request: request.clone(), subjects, contacts, note, at: value.received_at });
     }
@@ -116,7 +116,7 @@ pub(crate) async fn ask_redactions(tx: &mut ShopTx, key: &ShopKey, asked: Vec<As
         }
     }
     tx.execute(envelopes).await?;
-    enqueue_redaction(tx, 0.0).await
+    enqueue(tx, REDACT, 0.0).await
 }
 
 /// Whom deliveries are about.
@@ -128,17 +128,15 @@ pub(crate) struct About {
 }
 
 impl About {
-    /// Reads one. A body that cannot be opened or is no JSON is about nobody that could be told: it is opened again when
-    /// somebody is erased.
-    pub(crate) fn read(&mut self, key: &ShopKey, id: Uuid, topic: &str, sealed: Option<&[u8]>) {
-        let Some(body) = sealed.and_then(|sealed| key.body(id).open(sealed).ok()) else { return };
-        let Ok(json) = parsed(&body) else { return };
+    /// Reads one. A body that is no JSON is about nobody that could be told: it is opened again when somebody is erased.
+    pub(crate) fn read(&mut self, key: &ShopKey, id: Uuid, topic: &str, body: &[u8]) {
+        let Ok(json) = parsed(body) else { return };
         self.deliveries.push(id);
         for subject in persons(topic, &json) {
             self.named.push((id, subject.to_string()));
             self.subjects.insert(subject);
         }
-        self.named.extend(contacts_in(key, &body).into_iter().map(|contact| (id, contact)));
+        self.named.extend(contacts_in(key, &json).into_iter().map(|contact| (id, contact)));
     }
 
     /// Writes it down, and lets go at once of bodies that are about somebody redacted.
@@ -201,13 +199,12 @@ fn parsed(body: &[u8]) -> serde_json::Result<Value> {
 }
 
 /// As `inbox_subjects` names them.
-fn contacts_in(key: &ShopKey, body: &[u8]) -> Vec<String> {
-    ContactKey::all_in(body).iter().map(|contact| contact_name(&key.contact_digest(contact))).collect()
+fn contacts_in(key: &ShopKey, body: &Value) -> Vec<String> {
+    ContactKey::all_in_json(body).iter().map(|contact| contact_name(&key.contact_digest(contact))).collect()
 }
 
 fn contact_name(digest: &[u8]) -> String {
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("contact:{hex}")
+    format!("contact:{}", hex::encode(digest))
 }
 
 /// The settled deliveries whose bodies are about some subjects, or name one of their addresses or numbers. Bodies of which
@@ -265,7 +262,7 @@ pub async fn find_bodies(
                 Ok(json) => {
                     let named = persons(&delivery.topic, &json);
                     named.iter().any(|subject| subjects.contains(subject))
-                        || named.is_empty() && contacts_in(key, &body).iter().any(|contact| shared.contains(contact))
+                        || named.is_empty() && contacts_in(key, &json).iter().any(|contact| shared.contains(contact))
                 }
                 Err(_) => {
                     let text = String::from_utf8_lossy(&body).to_lowercase();

@@ -9,7 +9,7 @@ use domain::{Command, Currency, shop::Shop};
 use event_store::{Envelope, Metadata, ShopTx, StoreError, shop_key};
 use shopify::{Context, ORDER_DOCUMENT, REVISION, TranslateError, Translation, translate};
 use uuid::Uuid;
-use vault::ShopKey;
+use vault::VaultError;
 
 use crate::{
     directory::DirectoryEntry,
@@ -118,8 +118,10 @@ pub async fn put_off(tx: &mut ShopTx, id: Uuid, failure: &StoreError) -> Result<
     .execute(&mut **tx)
     .await?;
     if is_dead {
-        let mut about = About::default();
-        about.read(&shop_key(tx).await?, id, &delivery.topic, delivery.body.as_deref());
+        let (mut about, key) = (About::default(), shop_key(tx).await?);
+        if let Some(Ok(body)) = delivery.body.map(|sealed| key.body(id).open(&sealed)) {
+            about.read(&key, id, &delivery.topic, &body);
+        }
         about.write(tx).await?;
     }
     Ok(is_dead)
@@ -173,8 +175,11 @@ async fn settle(
     let mut about = About::default();
     let mut asked = Vec::new();
     for delivery in &pending {
-        about.read(&key, delivery.id, &delivery.topic, delivery.body.as_deref());
-        match judge(&key, entry, currency, delivery) {
+        let body = delivery.body.as_ref().map(|sealed| key.body(delivery.id).open(sealed));
+        if let Some(Ok(body)) = &body {
+            about.read(&key, delivery.id, &delivery.topic, body);
+        }
+        match judge(body, entry, currency, delivery) {
             Verdict::Commands(mut of_delivery) => {
                 let metadata = metadata(delivery);
                 asked.extend(asked_redactions(&key, &mut of_delivery, delivery.note.as_deref()));
@@ -204,19 +209,22 @@ async fn settle(
     Ok(ingested)
 }
 
-/// Opens and reads one delivery. Whatever is wrong with it stays its own.
-fn judge(key: &ShopKey, entry: &DirectoryEntry, currency: Currency, delivery: &Pending) -> Verdict {
+/// Reads one delivery. Whatever is wrong with it stays its own.
+fn judge(
+    body: Option<Result<Vec<u8>, VaultError>>,
+    entry: &DirectoryEntry,
+    currency: Currency,
+    delivery: &Pending,
+) -> Verdict {
     let dead = |reason: String| Verdict::Settled { status: "dead", reason };
     // A delivery's topic is whatever its sender wrote.
     if delivery.source == "webhook" && delivery.topic == ORDER_DOCUMENT {
         return Verdict::Settled { status: "ignored", reason: "no webhook has this topic".into() };
     }
-    let Some(sealed) = &delivery.body else {
-        return dead("the body was purged".into());
-    };
-    let body = match key.body(delivery.id).open(sealed) {
-        Ok(body) => body,
-        Err(error) => return dead(error.to_string()),
+    let body = match body {
+        None => return dead("the body was purged".into()),
+        Some(Err(error)) => return dead(error.to_string()),
+        Some(Ok(body)) => body,
     };
     let context = Context {
         topic: &delivery.topic,
@@ -237,12 +245,11 @@ fn judge(key: &ShopKey, entry: &DirectoryEntry, currency: Currency, delivery: &P
 }
 
 fn metadata(delivery: &Pending) -> Metadata {
-    let digest: String = delivery.body_digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let metadata = Metadata::from_source(&delivery.source)
         .with("topic", &delivery.topic)
         .with("webhook_id", &delivery.webhook_id)
         .with("causation_id", delivery.id.to_string())
-        .with("body_digest", digest);
+        .with("body_digest", hex::encode(&delivery.body_digest));
     match &delivery.event_id {
         Some(id) => metadata.with("correlation_id", id),
         None => metadata,

@@ -43,10 +43,14 @@ impl ContactKey {
         if !has(b"email\"") && !has(b"phone\"") {
             return Vec::new();
         }
+        serde_json::from_slice(json).map(|value| Self::all_in_json(&value)).unwrap_or_default()
+    }
+
+    /// The same of one that is parsed.
+    #[must_use]
+    pub fn all_in_json(value: &Value) -> Vec<Self> {
         let mut found = Vec::new();
-        if let Ok(value) = serde_json::from_slice(json) {
-            collect(&value, &mut found);
-        }
+        collect(value, &mut found);
         found.sort_unstable();
         found.dedup();
         found

@@ -18,15 +18,6 @@ impl fmt::Debug for SigningKeys {
     }
 }
 
-/// A signature, the key that made it, and by what it is checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signature {
-    /// The first four bytes of SHA-256 over the public key, in hex.
-    pub key_id: String,
-    /// In base64.
-    pub signature: String,
-}
-
 impl SigningKeys {
     /// Reads `SIGNING_KEYS`: 32-byte seeds in base64 or hex, separated by commas, newest first.
     ///
@@ -42,11 +33,10 @@ impl SigningKeys {
         if keys.is_empty() { Err(VaultError::EmptyRing) } else { Ok(Self(keys)) }
     }
 
-    /// Signs with the newest key.
+    /// Signs with the newest key, in base64.
     #[must_use]
-    pub fn sign(&self, text: &[u8]) -> Signature {
-        let newest = &self.0[0];
-        Signature { key_id: id_of(newest.public_key().as_ref()), signature: STANDARD.encode(newest.sign(text)) }
+    pub fn sign(&self, text: &[u8]) -> String {
+        STANDARD.encode(self.0[0].sign(text))
     }
 
     /// The id of the key that [`Self::sign`] uses.
@@ -83,7 +73,7 @@ mod tests {
     fn what_the_newest_key_signed_is_checked_by_its_public_key_alone() {
         let (old, new) = (MasterRing::generate_key().unwrap(), MasterRing::generate_key().unwrap());
         let keys = SigningKeys::parse(&format!("{new}, {old}")).unwrap();
-        let signature = keys.sign(b"a receipt").signature;
+        let signature = keys.sign(b"a receipt");
         let public = keys.public();
         assert_eq!(public[0].0, keys.newest_id());
         assert!(is_signed(&public[0].1, b"a receipt", &signature));

@@ -47,7 +47,7 @@ pub async fn run(environment: &Environment, command: RedactCommand) -> anyhow::R
                     if let Some(confirmer) = at_once {
                         let confirm = RedactionCommand::Confirm { by: confirmer.clone(), at: now };
                         compliance::tell(&mut tx, &id, confirm, &confirmer).await?;
-                        ingest::enqueue_redaction(&mut tx, 0.0).await?;
+                        ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
                     }
                     tx.commit().await?;
                     output::json(&json!({ "id": id, "due_at": due_at, "erases": matches(&found) }));
@@ -94,7 +94,7 @@ async fn act(
     let mut tx: ShopTx = session.database.begin(entry.shop).await?;
     compliance::tell(&mut tx, &which.id, command(which.by.clone()), &which.by).await?;
     // Whether it is due now, workers see.
-    ingest::enqueue_redaction(&mut tx, 0.0).await?;
+    ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
     let redaction: Redaction = tx.load(&which.id).await?;
     tx.commit().await?;
     output::json(&told(&which.id, &redaction));
