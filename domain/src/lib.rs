@@ -14,6 +14,7 @@ pub mod customer;
 pub mod discount;
 pub mod document;
 pub mod draft_order;
+pub mod export;
 pub mod ids;
 pub mod inventory;
 pub mod join;

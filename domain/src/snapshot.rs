@@ -9,7 +9,7 @@ use cqrs_es::Aggregate;
 
 use crate::{
     checkout::Checkout, command::Stored, compliance::ComplianceRequest, customer::Customer, discount::Discount,
-    document::Observed, draft_order::DraftOrder, inventory::InventoryItem, location::Location, order::Order,
+    document::Observed, draft_order::DraftOrder, export::Export, inventory::InventoryItem, location::Location, order::Order,
     product::Product, redaction::Redaction, shop::Shop,
 };
 
@@ -70,6 +70,7 @@ snapshots! {
     Observed<Discount>: "discount/samples.tsv",
     Observed<ComplianceRequest>: "compliance/samples.tsv",
     Redaction: "redaction/samples.tsv",
+    Export: "export/samples.tsv",
 }
 
 #[cfg(test)]

@@ -14,10 +14,12 @@ pub struct Redaction {
     pub request: Option<Request>,
     /// Why it must not be, if the law says so.
     pub hold: Option<String>,
+    /// Who said so.
+    pub held_by: Option<Actor>,
     /// Who said that it is not to be waited with.
     pub confirmed_by: Option<Actor>,
-    /// It is not to be.
-    pub cancelled: bool,
+    /// Since when it is not to be.
+    pub cancelled_at: Option<DateTime<Utc>>,
     /// What was erased.
     pub erased: Option<Erased>,
     /// What was looked at afterwards.
@@ -112,17 +114,27 @@ impl Redaction {
         Some(match self {
             Self { receipt: Some(_), .. } => Status::Certified,
             Self { erased: Some(_), .. } => Status::Erased,
-            Self { cancelled: true, .. } => Status::Cancelled,
+            Self { cancelled_at: Some(_), .. } => Status::Cancelled,
             Self { hold: Some(_), .. } => Status::Held,
             _ => Status::Waiting,
         })
     }
 
-    /// When it may be done, unless something is in the way.
+    /// When it may be done, unless something is in the way; `None` where nobody asked for it, or nobody has confirmed yet what
+    /// has to be confirmed.
     #[must_use]
     pub fn due_at(&self) -> Option<DateTime<Utc>> {
         let request = self.request.as_ref()?;
-        Some(if self.confirmed_by.is_some() { request.at } else { request.due_at })
+        match &self.confirmed_by {
+            Some(_) => Some(request.at),
+            None => (!request.needs_confirmation).then_some(request.due_at),
+        }
+    }
+
+    /// It is neither cancelled nor certified.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.status(), Some(Status::Waiting | Status::Held | Status::Erased))
     }
 
     fn decide(&self, command: RedactionCommand) -> Result<Option<RedactionEvent>, RedactionError> {
@@ -139,7 +151,7 @@ impl Redaction {
         if self.erased.is_some() {
             return if matches!(command, C::Erase(_)) { Ok(None) } else { Err(RedactionError::Done) };
         }
-        if self.cancelled {
+        if self.cancelled_at.is_some() {
             return if matches!(command, C::Cancel { .. }) { Ok(None) } else { Err(RedactionError::Cancelled) };
         }
         Ok(Some(match command {
@@ -153,7 +165,7 @@ impl Redaction {
             C::Confirm { by, at } => E::RedactionConfirmed { by, at },
             C::Cancel { by, at } => E::RedactionCancelled { by, at },
             C::Erase(_) if self.hold.is_some() => return Err(RedactionError::Held),
-            C::Erase(erased) if self.due_at().is_some_and(|due| erased.at < due) => return Err(RedactionError::NotDue),
+            C::Erase(erased) if self.due_at().is_none_or(|due| erased.at < due) => return Err(RedactionError::NotDue),
             C::Erase(erased) => E::SubjectsErased(erased),
             C::Request(_) | C::Certify(_) => unreachable!("decided above"),
         }))
@@ -177,10 +189,10 @@ impl Aggregate for Redaction {
     fn apply(&mut self, event: RedactionEvent) {
         match event {
             RedactionEvent::RedactionRequested(request) => self.request = Some(request),
-            RedactionEvent::RedactionHeld { reason, .. } => self.hold = Some(reason),
-            RedactionEvent::RedactionReleased { .. } => self.hold = None,
+            RedactionEvent::RedactionHeld { reason, by, .. } => (self.hold, self.held_by) = (Some(reason), Some(by)),
+            RedactionEvent::RedactionReleased { .. } => (self.hold, self.held_by) = (None, None),
             RedactionEvent::RedactionConfirmed { by, .. } => self.confirmed_by = Some(by),
-            RedactionEvent::RedactionCancelled { .. } => self.cancelled = true,
+            RedactionEvent::RedactionCancelled { at, .. } => self.cancelled_at = Some(at),
             RedactionEvent::SubjectsErased(erased) => self.erased = Some(erased),
             RedactionEvent::RedactionCertified(receipt) => self.receipt = Some(receipt),
         }

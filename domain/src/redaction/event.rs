@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
-use crate::{command::Stored, personal::Subject};
+use crate::{command::Stored, ids::ShopId, personal::Subject};
 
 /// Who did something: `webhook`, `command`, or a token's role and id. Never a name.
 pub type Actor = String;
@@ -66,6 +66,20 @@ pub struct Request {
     /// The history of Shopify's request, if it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+    /// It is not done before another person has confirmed it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_confirmation: bool,
+    /// Of a shop: what came since then is of a later installation, and stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installed_again_at: Option<DateTime<Utc>>,
+}
+
+impl Request {
+    /// The whole shop is meant.
+    #[must_use]
+    pub fn is_of_shop(&self) -> bool {
+        self.subjects.contains(&Subject::Shop)
+    }
 }
 
 /// What was erased.
@@ -85,6 +99,9 @@ pub struct Erased {
     pub bodies: u64,
     /// Digests of addresses and numbers that were let go.
     pub contacts: u64,
+    /// Of a shop: as which shop its later installation goes on, with what came since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goes_on_as: Option<ShopId>,
     /// When.
     pub at: DateTime<Utc>,
 }
@@ -131,21 +148,22 @@ impl DomainEvent for RedactionEvent {
     }
 
     fn event_version(&self) -> String {
-        "1".to_owned()
+        match self {
+            // 2: may be of a whole shop.
+            Self::RedactionRequested(_) | Self::SubjectsErased(_) => "2".to_owned(),
+            _ => "1".to_owned(),
+        }
     }
 }
 
 impl Stored for RedactionEvent {
     fn knows(event_type: &str, event_version: &str) -> bool {
-        const KNOWN: [&str; 7] = [
-            "RedactionRequested",
-            "RedactionHeld",
-            "RedactionReleased",
-            "RedactionConfirmed",
-            "RedactionCancelled",
-            "SubjectsErased",
-            "RedactionCertified",
-        ];
-        event_version == "1" && KNOWN.contains(&event_type)
+        match event_type {
+            "RedactionRequested" | "SubjectsErased" => matches!(event_version, "1" | "2"),
+            "RedactionHeld" | "RedactionReleased" | "RedactionConfirmed" | "RedactionCancelled" | "RedactionCertified" => {
+                event_version == "1"
+            }
+            _ => false,
+        }
     }
 }

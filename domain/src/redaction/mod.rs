@@ -1,4 +1,4 @@
-//! Erasing a person: asked for, waited with, done, certified. Each redaction is a history of its own in the shop's log, so that
+//! Erasing a person, or a whole shop: asked for, waited with, done, certified. Each redaction is a history of its own in the shop's log, so that
 //! what was erased, when and at whose word can be proven without what it was.
 //!
 //! Nothing here is personal: subjects are Shopify's numbers, and a reason is refused that looks like an address or a number.

@@ -1,40 +1,52 @@
 //! A sample of every event: its stored bytes never change, whatever becomes of the types.
 
+use uuid::Uuid;
+
 use super::{Erased, Receipt, RedactionEvent, Request};
 use crate::{
     document::samples::at,
-    ids::{CustomerId, OrderId},
+    ids::{CustomerId, OrderId, ShopId},
     personal::Subject,
 };
+
+fn requested() -> Request {
+    Request {
+        subjects: vec![Subject::Customer(CustomerId(7)), Subject::Order(OrderId(1))],
+        reason: "case 12".to_owned(),
+        by: "compliance 018f".to_owned(),
+        at: at("2026-11-01T12:00:00Z"),
+        due_at: at("2026-11-02T12:00:00Z"),
+        request: Some("customer_redaction/7".to_owned()),
+        needs_confirmation: true,
+        installed_again_at: Some(at("2026-10-01T12:00:00Z")),
+    }
+}
+
+fn erased() -> Erased {
+    Erased {
+        subjects: requested().subjects,
+        keys: 2,
+        streams: 3,
+        values: 9,
+        fields: vec![("order.buyer".to_owned(), 2)],
+        bodies: 4,
+        contacts: 2,
+        goes_on_as: Some(ShopId(Uuid::from_u128(9))),
+        at: at("2026-11-02T12:00:00Z"),
+    }
+}
 
 /// Every event, with every field filled.
 #[must_use]
 pub fn samples() -> Vec<RedactionEvent> {
     let by = || "compliance 018f".to_owned();
-    let subjects = vec![Subject::Customer(CustomerId(7)), Subject::Order(OrderId(1))];
     vec![
-        RedactionEvent::RedactionRequested(Request {
-            subjects: subjects.clone(),
-            reason: "case 12".to_owned(),
-            by: by(),
-            at: at("2026-11-01T12:00:00Z"),
-            due_at: at("2026-11-02T12:00:00Z"),
-            request: Some("customer_redaction/7".to_owned()),
-        }),
+        RedactionEvent::RedactionRequested(requested()),
         RedactionEvent::RedactionReleased { by: by(), at: at("2026-11-01T14:00:00Z") },
         RedactionEvent::RedactionHeld { reason: "tax audit".to_owned(), by: by(), at: at("2026-11-01T13:00:00Z") },
         RedactionEvent::RedactionConfirmed { by: "compliance 0190".to_owned(), at: at("2026-11-01T15:00:00Z") },
         RedactionEvent::RedactionCancelled { by: by(), at: at("2026-11-01T16:00:00Z") },
-        RedactionEvent::SubjectsErased(Erased {
-            subjects,
-            keys: 2,
-            streams: 3,
-            values: 9,
-            fields: vec![("order.buyer".to_owned(), 2)],
-            bodies: 4,
-            contacts: 2,
-            at: at("2026-11-02T12:00:00Z"),
-        }),
+        RedactionEvent::SubjectsErased(erased()),
         RedactionEvent::RedactionCertified(Receipt {
             position: 12,
             hash: "ab".repeat(32),
@@ -48,5 +60,18 @@ pub fn samples() -> Vec<RedactionEvent> {
             signature: "c2lnbmF0dXJl".to_owned(),
             at: at("2026-11-02T12:00:01Z"),
         }),
+    ]
+}
+
+/// What samples of versions that are not written any more mean now, in the file's order.
+#[cfg(test)]
+pub(super) fn of_older() -> Vec<RedactionEvent> {
+    vec![
+        RedactionEvent::RedactionRequested(Request {
+            needs_confirmation: false,
+            installed_again_at: None,
+            ..requested()
+        }),
+        RedactionEvent::SubjectsErased(Erased { goes_on_as: None, ..erased() }),
     ]
 }

@@ -16,6 +16,8 @@ fn request() -> RedactionCommand {
         at: at(1),
         due_at: at(10),
         request: None,
+        needs_confirmation: false,
+        installed_again_at: None,
     })
 }
 
@@ -28,6 +30,7 @@ fn erase(hour: u32) -> RedactionCommand {
         fields: vec![],
         bodies: 0,
         contacts: 0,
+        goes_on_as: None,
         at: at(hour),
     })
 }
@@ -99,5 +102,16 @@ fn it_can_be_cancelled_until_it_is_done_and_repeating_is_harmless() {
 
 #[test]
 fn stored_bytes_are_held() {
-    crate::samples::hold("redaction", &samples::samples(), &[]);
+    crate::samples::hold("redaction", &samples::samples(), &samples::of_older());
+}
+
+#[test]
+fn what_has_to_be_confirmed_is_not_done_by_waiting() {
+    let RedactionCommand::Request(asked) = request() else { unreachable!() };
+    let asked = || {
+        RedactionCommand::Request(Request { subjects: vec![Subject::Shop], needs_confirmation: true, ..asked.clone() })
+    };
+    assert_eq!(after(vec![asked(), erase(23)]), (Err(RedactionError::NotDue), Some(Status::Waiting)));
+    assert_eq!(after(vec![asked(), confirm("ann"), erase(23)]).0, Err(RedactionError::NotDue));
+    assert_eq!(after(vec![asked(), confirm("bob"), erase(2)]), (Ok(1), Some(Status::Erased)));
 }

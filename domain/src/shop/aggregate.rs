@@ -20,6 +20,7 @@ pub struct Shop {
     timezone: Option<Member<Zone>>,
     currency: Option<Member<Currency>>,
     scopes: Option<Member<Vec<String>>>,
+    redacted: bool,
 }
 
 impl Shop {
@@ -44,6 +45,18 @@ impl Shop {
     #[must_use]
     pub fn shopify_id(&self) -> Option<ShopifyShopId> {
         self.shopify_id
+    }
+
+    /// When the app was last put in.
+    #[must_use]
+    pub fn installed_at(&self) -> Option<DateTime<Utc>> {
+        self.installed_at
+    }
+
+    /// Its key is destroyed.
+    #[must_use]
+    pub fn is_redacted(&self) -> bool {
+        self.redacted
     }
 
     /// The app is installed: it was not removed after it was last put in.
@@ -78,6 +91,8 @@ impl Shop {
                 _ => vec![ShopEvent::ScopesChanged { version, scopes }],
             },
             ShopCommand::Restate(restatement) => vec![ShopEvent::LedgerRestated(restatement)],
+            ShopCommand::Redact { .. } if self.redacted => vec![],
+            ShopCommand::Redact { redaction } => vec![ShopEvent::ShopRedacted { redaction }],
         }
     }
 }
@@ -115,6 +130,7 @@ impl Aggregate for Shop {
             ShopEvent::AppUninstalled { at } => self.uninstalled_at = self.uninstalled_at.max(Some(at)),
             ShopEvent::ScopesChanged { version, scopes } => Member::join(&mut self.scopes, version, scopes),
             ShopEvent::LedgerRestated(_) => {}
+            ShopEvent::ShopRedacted { .. } => self.redacted = true,
         }
     }
 }

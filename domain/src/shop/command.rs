@@ -52,6 +52,11 @@ pub enum ShopCommand {
     },
     /// A rebuilt read model that shows another figure than the old one took its place.
     Restate(Restatement),
+    /// The shop's key is destroyed, in the same transaction.
+    Redact {
+        /// By which redaction.
+        redaction: String,
+    },
 }
 
 impl PersonalFields for ShopCommand {
@@ -59,7 +64,7 @@ impl PersonalFields for ShopCommand {
         match self {
             Self::Register { domain, .. } => visit(Subject::Shop, "shop.domain", domain),
             Self::Observe { profile, .. } => visit(Subject::Shop, "shop.profile", profile),
-            Self::ObserveUninstall { .. } | Self::ObserveScopes { .. } | Self::Restate(_) => {}
+            Self::ObserveUninstall { .. } | Self::ObserveScopes { .. } | Self::Restate(_) | Self::Redact { .. } => {}
         }
     }
 }

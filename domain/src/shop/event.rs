@@ -52,6 +52,11 @@ pub enum ShopEvent {
     },
     /// A rebuilt ledger that shows other figures took the place of the old one.
     LedgerRestated(Restatement),
+    /// The shop's key is destroyed: nothing personal of it can be read from here on. Its history ends.
+    ShopRedacted {
+        /// Which redaction did it.
+        redaction: String,
+    },
 }
 
 /// What a switch to a rebuilt read model changed: without it, "what was shown" would be lost.
@@ -102,6 +107,7 @@ impl DomainEvent for ShopEvent {
             Self::AppUninstalled { .. } => "AppUninstalled",
             Self::ScopesChanged { .. } => "ScopesChanged",
             Self::LedgerRestated(_) => "LedgerRestated",
+            Self::ShopRedacted { .. } => "ShopRedacted",
         }
         .to_owned()
     }
@@ -113,7 +119,8 @@ impl DomainEvent for ShopEvent {
 
 impl Stored for ShopEvent {
     fn knows(event_type: &str, event_version: &str) -> bool {
-        let known = ["ShopRegistered", "ShopUpdated", "AppUninstalled", "ScopesChanged", "LedgerRestated"];
+        let known =
+            ["ShopRegistered", "ShopUpdated", "AppUninstalled", "ScopesChanged", "LedgerRestated", "ShopRedacted"];
         event_version == "1" && known.contains(&event_type)
     }
 }

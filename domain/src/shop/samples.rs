@@ -61,5 +61,6 @@ pub fn samples() -> Vec<ShopEvent> {
             before: BTreeMap::from([("USD.net_minor".to_owned(), 100)]),
             after: BTreeMap::from([("USD.net_minor".to_owned(), 101)]),
         }),
+        ShopEvent::ShopRedacted { redaction: "0197f3b1".to_owned() },
     ]
 }

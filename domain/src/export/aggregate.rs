@@ -1,0 +1,158 @@
+//! What may be done with an export, and when.
+
+use chrono::{DateTime, Utc};
+use cqrs_es::{Aggregate, event_sink::EventSink};
+use serde::{Deserialize, Serialize};
+
+use super::event::{Built, ExportEvent, ExportRequest, Gone};
+use crate::{
+    personal::{PersonalFields, Visit},
+    redaction::Actor,
+};
+
+/// An export.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Export {
+    /// Whose data is asked for, and at whose word.
+    pub request: Option<ExportRequest>,
+    /// What is put together and can be fetched.
+    pub built: Option<Built>,
+    /// Why what was put together is there no more.
+    pub gone: Option<Gone>,
+    /// When it was first fetched: the request is answered since then.
+    pub fetched_at: Option<DateTime<Utc>>,
+}
+
+/// How it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportStatus {
+    /// It is being put together.
+    Waiting,
+    /// It can be fetched.
+    Ready,
+    /// It can be fetched no more, and can be put together again.
+    Expired,
+    /// Somebody in it is erased.
+    Redacted,
+}
+
+/// A command to one export.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExportCommand {
+    /// Somebody is to be told. Asking twice is asking once.
+    Request(ExportRequest),
+    /// It is put together.
+    Build(Built),
+    /// Somebody fetches it.
+    Fetch {
+        /// Who.
+        by: Actor,
+        /// In which form.
+        form: String,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// What was put together goes.
+    Drop {
+        /// Why.
+        why: Gone,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// It is to be put together again.
+    Renew {
+        /// Who says so.
+        by: Actor,
+        /// When.
+        at: DateTime<Utc>,
+    },
+}
+
+/// Why a command is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ExportError {
+    /// Nobody asked for it.
+    #[error("there is no such export")]
+    Unknown,
+    /// Nothing is there to be fetched yet.
+    #[error("it is being put together")]
+    NotBuilt,
+    /// Nothing is there any more.
+    #[error("it is there no more: let it be put together again")]
+    Expired,
+    /// Nothing will be there again.
+    #[error("somebody in it is erased")]
+    Redacted,
+}
+
+impl Export {
+    /// How it stands; `None` where nobody asked for it.
+    #[must_use]
+    pub fn status(&self) -> Option<ExportStatus> {
+        self.request.as_ref()?;
+        Some(match (self.gone, &self.built) {
+            (Some(Gone::Redacted), _) => ExportStatus::Redacted,
+            (Some(Gone::Expired), _) => ExportStatus::Expired,
+            (None, Some(_)) => ExportStatus::Ready,
+            (None, None) => ExportStatus::Waiting,
+        })
+    }
+
+    /// Nobody has been answered yet, and somebody still can be.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.request.is_some() && self.fetched_at.is_none() && self.gone != Some(Gone::Redacted)
+    }
+
+    fn decide(&self, command: ExportCommand) -> Result<Option<ExportEvent>, ExportError> {
+        use ExportCommand as C;
+        use ExportEvent as E;
+        use ExportStatus as S;
+        if let C::Request(request) = command {
+            return Ok(self.request.is_none().then_some(E::ExportRequested(request)));
+        }
+        let status = self.status().ok_or(ExportError::Unknown)?;
+        match (command, status) {
+            (C::Build(built), S::Waiting) => Ok(Some(E::ExportBuilt(built))),
+            (C::Fetch { by, form, at }, S::Ready) => Ok(Some(E::ExportFetched { by, form, at })),
+            (C::Fetch { .. }, S::Waiting) => Err(ExportError::NotBuilt),
+            (C::Fetch { .. }, S::Expired) => Err(ExportError::Expired),
+            (C::Fetch { .. } | C::Renew { .. }, S::Redacted) => Err(ExportError::Redacted),
+            (C::Drop { why: why @ Gone::Redacted, at }, S::Waiting | S::Ready | S::Expired)
+            | (C::Drop { why, at }, S::Ready) => Ok(Some(E::ExportGone { why, at })),
+            (C::Renew { by, at }, S::Expired) => Ok(Some(E::ExportRenewed { by, at })),
+            (C::Build(_) | C::Drop { .. } | C::Renew { .. }, _) => Ok(None),
+            (C::Request(_), _) => unreachable!("decided above"),
+        }
+    }
+}
+
+impl Aggregate for Export {
+    const TYPE: &'static str = "export";
+    type Command = ExportCommand;
+    type Event = ExportEvent;
+    type Error = ExportError;
+    type Services = ();
+
+    async fn handle(&mut self, command: Self::Command, (): &(), sink: &EventSink<Self>) -> Result<(), ExportError> {
+        if let Some(event) = self.decide(command)? {
+            sink.write(event, self).await;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: ExportEvent) {
+        match event {
+            ExportEvent::ExportRequested(request) => self.request = Some(request),
+            ExportEvent::ExportBuilt(built) => self.built = Some(built),
+            ExportEvent::ExportFetched { at, .. } => self.fetched_at = self.fetched_at.or(Some(at)),
+            ExportEvent::ExportGone { why, .. } => (self.built, self.gone) = (None, Some(why)),
+            ExportEvent::ExportRenewed { .. } => (self.built, self.gone) = (None, None),
+        }
+    }
+}
+
+impl PersonalFields for ExportCommand {
+    fn personal_fields(&mut self, _: Visit<'_>) {}
+}

@@ -1,0 +1,104 @@
+//! What happened to an export.
+
+use chrono::{DateTime, Utc};
+use cqrs_es::DomainEvent;
+use serde::{Deserialize, Serialize};
+
+use crate::{command::Stored, personal::Subject, redaction::Actor};
+
+/// An event of an export.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ExportEvent {
+    /// Somebody is to be told what is kept of them.
+    ExportRequested(ExportRequest),
+    /// It is put together, and can be fetched for a while.
+    ExportBuilt(Built),
+    /// Somebody fetched it.
+    ExportFetched {
+        /// Who.
+        by: Actor,
+        /// In which form: `json`, `html`.
+        form: String,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// What was put together is there no more.
+    ExportGone {
+        /// Why.
+        why: Gone,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// It is to be put together again.
+    ExportRenewed {
+        /// Who says so.
+        by: Actor,
+        /// When.
+        at: DateTime<Utc>,
+    },
+}
+
+/// Whose data is asked for, and at whose word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportRequest {
+    /// Whose; nobody, if nobody is known by what was asked with.
+    pub subjects: Vec<Subject>,
+    /// Why: a case's number, `customers/data_request` … Not who.
+    pub reason: String,
+    /// Who asks.
+    pub by: Actor,
+    /// When it was asked for: what the deadline runs from.
+    pub at: DateTime<Utc>,
+    /// The history of Shopify's request, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+}
+
+/// What was put together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Built {
+    /// Histories that are in it.
+    pub histories: u64,
+    /// Personal values that are in it.
+    pub values: u64,
+    /// How long it is.
+    pub bytes: u64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Until when it can be fetched.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Why what was put together is there no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gone {
+    /// It was there for as long as it was to be.
+    Expired,
+    /// Somebody in it is erased.
+    Redacted,
+}
+
+impl DomainEvent for ExportEvent {
+    fn event_type(&self) -> String {
+        match self {
+            Self::ExportRequested(_) => "ExportRequested",
+            Self::ExportBuilt(_) => "ExportBuilt",
+            Self::ExportFetched { .. } => "ExportFetched",
+            Self::ExportGone { .. } => "ExportGone",
+            Self::ExportRenewed { .. } => "ExportRenewed",
+        }
+        .to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        "1".to_owned()
+    }
+}
+
+impl Stored for ExportEvent {
+    fn knows(event_type: &str, event_version: &str) -> bool {
+        const KNOWN: [&str; 5] = ["ExportRequested", "ExportBuilt", "ExportFetched", "ExportGone", "ExportRenewed"];
+        event_version == "1" && KNOWN.contains(&event_type)
+    }
+}

@@ -1,0 +1,73 @@
+use chrono::{DateTime, Utc};
+use cqrs_es::{Aggregate, test::TestFramework};
+
+use super::*;
+
+fn at(hour: u32) -> DateTime<Utc> {
+    format!("2026-11-01T{hour:02}:00:00Z").parse().unwrap()
+}
+
+fn request() -> ExportCommand {
+    let (reason, by) = ("case 12".to_owned(), "ann".to_owned());
+    ExportCommand::Request(ExportRequest { subjects: vec![], reason, by, at: at(1), request: None })
+}
+
+fn build() -> ExportCommand {
+    ExportCommand::Build(Built { histories: 1, values: 1, bytes: 1, at: at(2), expires_at: at(9) })
+}
+
+fn fetch() -> ExportCommand {
+    ExportCommand::Fetch { by: "ann".to_owned(), form: "json".to_owned(), at: at(3) }
+}
+
+fn gone(why: Gone) -> ExportCommand {
+    ExportCommand::Drop { why, at: at(9) }
+}
+
+fn renew() -> ExportCommand {
+    ExportCommand::Renew { by: "ann".to_owned(), at: at(10) }
+}
+
+/// The last command's outcome after the others, how it stands then, and whether somebody waits.
+fn after(commands: Vec<ExportCommand>) -> (Result<usize, ExportError>, Option<ExportStatus>, bool) {
+    let (mut past, mut last, mut state) = (Vec::new(), Ok(0), Export::default());
+    for command in commands {
+        let outcome = TestFramework::<Export>::with(()).given(past.clone()).when(command).inspect_result();
+        for event in outcome.iter().flatten() {
+            state.apply(event.clone());
+            past.push(event.clone());
+        }
+        last = outcome.map(|events| events.len());
+    }
+    (last, state.status(), state.is_open())
+}
+
+#[test]
+fn it_is_built_fetched_as_often_as_one_likes_and_expires() {
+    use ExportStatus::{Expired, Ready, Waiting};
+    assert_eq!(after(vec![fetch()]), (Err(ExportError::Unknown), None, false));
+    assert_eq!(after(vec![request(), request()]), (Ok(0), Some(Waiting), true));
+    assert_eq!(after(vec![request(), fetch()]), (Err(ExportError::NotBuilt), Some(Waiting), true));
+    assert_eq!(after(vec![request(), build(), build()]), (Ok(0), Some(Ready), true));
+    assert_eq!(after(vec![request(), build(), fetch(), fetch()]), (Ok(1), Some(Ready), false));
+    assert_eq!(after(vec![request(), build(), gone(Gone::Expired)]), (Ok(1), Some(Expired), true));
+    assert_eq!(after(vec![request(), build(), gone(Gone::Expired), fetch()]).0, Err(ExportError::Expired));
+    assert_eq!(after(vec![request(), build(), gone(Gone::Expired), renew()]), (Ok(1), Some(Waiting), true));
+    assert_eq!(after(vec![request(), gone(Gone::Expired)]), (Ok(0), Some(Waiting), true));
+}
+
+#[test]
+fn a_redaction_ends_it_for_good() {
+    let ended = (Err(ExportError::Redacted), Some(ExportStatus::Redacted), false);
+    for past in [vec![request()], vec![request(), build()], vec![request(), build(), gone(Gone::Expired)]] {
+        let then = |command| past.iter().cloned().chain([gone(Gone::Redacted), command]).collect();
+        assert_eq!(after(then(fetch())), ended);
+        assert_eq!(after(then(renew())), ended);
+        assert_eq!(after(then(gone(Gone::Redacted))).0, Ok(0));
+    }
+}
+
+#[test]
+fn stored_bytes_are_held() {
+    crate::samples::hold("export", &samples::samples(), &[]);
+}
