@@ -47,6 +47,8 @@ pub async fn live_checkpoints(tx: &mut ShopTx) -> Result<Vec<Checkpoint>, StoreE
                 });
             }
             Some(checkpoint) => checkpoint,
+            // Nothing is shown of a shop that is erased.
+            None if tx.load::<Shop>(Shop::ID).await?.is_redacted() => continue,
             None => first_generation(tx, name, definition).await?,
         };
         checkpoints.push(checkpoint);

@@ -17,7 +17,10 @@ use read_models::PROJECTIONS;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::metrics::{KINDS, kind_label};
+use crate::{
+    claim::clock,
+    metrics::{KINDS, kind_label},
+};
 
 /// Shops that a round reads of each sort.
 const STEP: i64 = 100;
@@ -35,6 +38,10 @@ pub struct Backlog {
     pub oldest_due_s: f64,
     /// Dead letters.
     pub dead: i64,
+    /// Requests about persons or the shop that wait to be answered.
+    pub requests: i64,
+    /// Age of the oldest of them.
+    pub oldest_request_s: f64,
     /// In the order of [`PROJECTIONS`].
     pub models: Vec<ModelBacklog>,
 }
@@ -52,7 +59,10 @@ pub struct ModelBacklog {
 
 impl Backlog {
     fn is_quiet(&self) -> bool {
-        self.pending == 0 && self.dead == 0 && self.models.iter().all(|model| model.lag == 0 && !model.is_parked)
+        self.pending == 0
+            && self.dead == 0
+            && self.requests == 0
+            && self.models.iter().all(|model| model.lag == 0 && !model.is_parked)
     }
 }
 
@@ -169,6 +179,8 @@ impl Watch {
         GAUGES.pending.set(float(samples().map(|sample| sample.pending).sum()));
         GAUGES.oldest_pending.set(samples().map(|sample| sample.oldest_pending_s).fold(0.0, f64::max));
         GAUGES.dead.set(float(samples().map(|sample| sample.dead).sum()));
+        GAUGES.requests.set(float(samples().map(|sample| sample.requests).sum()));
+        GAUGES.oldest_request.set(samples().map(|sample| sample.oldest_request_s).fold(0.0, f64::max));
         for (index, gauges) in GAUGES.models.iter().enumerate() {
             let models = || samples().filter_map(move |sample| sample.models.get(index));
             gauges.lag.set(float(models().map(|model| model.lag).sum()));
@@ -215,6 +227,8 @@ pub async fn backlog(database: &Database, shop: ShopId) -> Result<Option<Backlog
     )
     .fetch_all(&mut *tx)
     .await?;
+    let (requests, oldest_request) = compliance::waiting(&mut tx).await?;
+    let now = clock(&mut tx).await?;
     tx.commit().await?;
     let models: Vec<ModelBacklog> = models
         .into_iter()
@@ -225,6 +239,8 @@ pub async fn backlog(database: &Database, shop: ShopId) -> Result<Option<Backlog
         oldest_pending_s: inbox.oldest_s,
         oldest_due_s: inbox.due_s,
         dead: inbox.dead,
+        requests,
+        oldest_request_s: oldest_request.map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0)),
         models,
     }))
 }
@@ -236,6 +252,8 @@ struct Gauges {
     pending: Gauge,
     oldest_pending: Gauge,
     dead: Gauge,
+    requests: Gauge,
+    oldest_request: Gauge,
     sampled_at: Gauge,
     /// Depth and age by [`KINDS`].
     queue: Vec<(Gauge, Gauge)>,
@@ -260,6 +278,8 @@ static GAUGES: LazyLock<Gauges> = LazyLock::new(|| {
     );
     describe_gauge!("inbox_oldest_pending_seconds", "Age of the oldest of them");
     describe_gauge!("dead_letters", "Deliveries that could not be read");
+    describe_gauge!("compliance_requests_open", "Requests about persons or shops that wait to be answered");
+    describe_gauge!("compliance_oldest_open_seconds", "Age of the oldest of them; an answer is due after 30 days");
     describe_gauge!("work_queue_rows", "Rows of the work queue, due or not");
     describe_gauge!("work_queue_oldest_due_seconds", "How long the first row of a kind has been due");
     describe_gauge!("projection_lag_events", "Events that are not in the read model yet, over all shops");
@@ -285,6 +305,8 @@ static GAUGES: LazyLock<Gauges> = LazyLock::new(|| {
         pending: gauge!("inbox_pending"),
         oldest_pending: gauge!("inbox_oldest_pending_seconds"),
         dead: gauge!("dead_letters"),
+        requests: gauge!("compliance_requests_open"),
+        oldest_request: gauge!("compliance_oldest_open_seconds"),
         sampled_at: gauge!("fleet_sample_timestamp_seconds"),
         queue: KINDS.into_iter().map(queue).collect(),
         models: PROJECTIONS.into_iter().map(|(name, _)| model(name)).collect(),

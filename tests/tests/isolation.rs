@@ -7,7 +7,8 @@ use ecomdash_tests::{
 use sqlx::{Executor, PgConnection, Row};
 
 /// Without row-level security: none holds readable content of a shop.
-const FLEET_TABLES: [&str; 5] = ["_sqlx_migrations", "api_tokens", "directory", "inbox_unclaimed", "work_queue"];
+const FLEET_TABLES: [&str; 6] =
+    ["_sqlx_migrations", "api_tokens", "directory", "former_shops", "inbox_unclaimed", "work_queue"];
 
 struct World {
     database: TestDatabase,

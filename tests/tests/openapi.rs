@@ -30,7 +30,7 @@ struct World {
 async fn redaction(store: &Database, shop: &Shop) -> String {
     let mut tx = store.begin(shop.id).await.unwrap();
     let ask = compliance::Ask {
-        person: compliance::Person::Customer(domain::ids::CustomerId(99)),
+        whom: compliance::Whom::Customer(domain::ids::CustomerId(99)),
         reason: "case 11".parse().unwrap(),
         by: "ann".to_owned(),
         at: chrono::Utc::now(),

@@ -4,7 +4,8 @@ use ecomdash_tests::TestDatabase;
 use sqlx::{PgConnection, Row};
 
 /// Without row-level security: none holds readable content of a shop.
-const FLEET_TABLES: [&str; 5] = ["_sqlx_migrations", "api_tokens", "directory", "inbox_unclaimed", "work_queue"];
+const FLEET_TABLES: [&str; 6] =
+    ["_sqlx_migrations", "api_tokens", "directory", "former_shops", "inbox_unclaimed", "work_queue"];
 
 /// What policies allow: the rows of the shop that the transaction has set, or none.
 const OWN_ROWS: &str = "(shop_id = (NULLIF(current_setting('app.current_shop_id'::text, true), ''::text))::uuid)";

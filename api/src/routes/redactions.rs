@@ -10,7 +10,7 @@ use axum::{
     http::StatusCode,
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use compliance::{Answer, Ask, Match, Person, Reason};
+use compliance::{Answer, Ask, Match, Reason, Whom};
 use domain::{
     ids::CustomerId,
     redaction::{Erased, Receipt, Redaction, RedactionCommand, RedactionError, Request, Status},
@@ -26,12 +26,12 @@ const DEFAULT_LIMIT: i64 = 25;
 const MAX_LIMIT: i64 = 100;
 const UNKNOWN: ApiError = ApiError::NotFound("no such redaction");
 
-/// Who is to be erased, and why. One of `customer_id`, `email` and `phone`.
+/// Who is to be erased, and why: a customer by one of `customer_id`, `email` and `phone`, or the shop.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedactionRequest {
-    /// `customer`.
-    #[schema(pattern = "^customer$")]
+    /// `customer`, or `shop`: everybody in it, and the shop itself.
+    #[schema(pattern = "^(customer|shop)$")]
     kind: String,
     /// Shopify's number.
     customer_id: Option<String>,
@@ -59,7 +59,7 @@ pub struct RedactionAnswer {
     /// `waiting`, `dry_run` or `several`: then nothing was asked for, since somebody has to choose.
     #[schema(pattern = "^(waiting|dry_run|several)$")]
     status: &'static str,
-    /// When it will be done.
+    /// When it will be done; `null` where another person has to confirm it first.
     #[schema(required)]
     due_at: Option<DateTime<Utc>>,
     /// Who is meant.
@@ -68,8 +68,8 @@ pub struct RedactionAnswer {
 
 /// Whoever was found.
 #[derive(Debug, Serialize, ToSchema)]
-struct MatchInfo {
-    /// `customer:42`, or `order:7` of a guest.
+pub(super) struct MatchInfo {
+    /// `customer:42`, `order:7` of a guest, or `shop`.
     subject: String,
     /// Orders that name them.
     orders: usize,
@@ -139,6 +139,27 @@ pub struct PageQuery {
     cursor: Option<String>,
 }
 
+impl PageQuery {
+    /// The cursor and the limit.
+    pub(super) fn checked(self) -> Result<(Option<String>, i64), ApiError> {
+        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            return Err(bad("`limit` is not between 1 and 100"));
+        }
+        // The database takes no zero byte, and no id has one.
+        Ok((self.cursor.filter(|cursor| !cursor.contains('\0')), limit))
+    }
+}
+
+/// Cuts a page to its limit, where one more was asked for to see whether there is one. Returns the last one if there is.
+pub(super) fn cut<T>(page: &mut Vec<T>, limit: i64) -> Option<&T> {
+    let has_more = i64::try_from(page.len()).is_ok_and(|count| count > limit);
+    if has_more {
+        page.pop();
+    }
+    page.last().filter(|_| has_more)
+}
+
 /// Why a hold is put on one.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -148,7 +169,8 @@ pub struct HoldRequest {
     reason: String,
 }
 
-/// Asks that a customer be erased. It is waited with, so that it can be cancelled, unless another person confirms it.
+/// Asks that a customer be erased, or the shop. It is waited with, so that it can be cancelled, unless another person confirms
+/// it; a shop's is done only once another person has.
 #[utoipa::path(
     post, path = "/api/compliance/redactions", tag = "compliance",
     request_body = RedactionRequest,
@@ -166,31 +188,22 @@ pub async fn request(
     body: Result<Json<RedactionRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<RedactionAnswer>), ApiError> {
     let Json(asked) = body?;
-    if asked.kind != "customer" {
-        return Err(bad("`kind` is `customer`"));
-    }
     let reason: Reason = asked.reason.parse().map_err(bad)?;
-    let person = match (asked.customer_id, asked.email, asked.phone) {
-        (Some(id), None, None) => {
-            Person::Customer(CustomerId(id.parse().map_err(|_| bad("`customer_id` is a number in digits"))?))
-        }
-        (None, Some(email), None) => {
-            Person::Email(ContactKey::of_email(&email).ok_or_else(|| bad("`email` is no e-mail address"))?)
-        }
-        (None, None, Some(phone)) => {
-            Person::Phone(ContactKey::of_phone(&phone).ok_or_else(|| bad("`phone` is no telephone number"))?)
-        }
-        _ => return Err(bad("name one of `customer_id`, `email` and `phone`")),
+    let whom = match (asked.kind.as_str(), &asked.customer_id, &asked.email, &asked.phone) {
+        ("customer", id, email, phone) => customer_named(id.as_deref(), email.as_deref(), phone.as_deref())?,
+        ("shop", None, None, None) => Whom::Shop,
+        ("shop", ..) => return Err(bad("the whole shop is meant: name nobody")),
+        _ => return Err(bad("`kind` is `customer` or `shop`")),
     };
     let mut tx = app.database.begin(handler.shop).await?;
     if asked.dry_run {
-        let plan = compliance::plan(&mut tx, &person).await?;
+        let plan = compliance::plan(&mut tx, &whom).await?;
         tx.commit().await?;
         let matches = plan.matches.iter().map(MatchInfo::from).collect();
         return Ok((StatusCode::OK, Json(RedactionAnswer { id: None, status: "dry_run", due_at: None, matches })));
     }
     let ask = Ask {
-        person,
+        whom,
         reason,
         by: handler.actor(),
         at: (app.clock)(),
@@ -206,9 +219,26 @@ pub async fn request(
         Answer::Asked { id, due_at, matches } => {
             tx.commit().await?;
             let matches = matches.iter().map(MatchInfo::from).collect();
-            let answer = RedactionAnswer { id: Some(id), status: "waiting", due_at: Some(due_at), matches };
+            let answer = RedactionAnswer { id: Some(id), status: "waiting", due_at, matches };
             Ok((StatusCode::ACCEPTED, Json(answer)))
         }
+    }
+}
+
+/// Whoever is meant by one of these.
+pub(super) fn customer_named(id: Option<&str>, email: Option<&str>, phone: Option<&str>) -> Result<Whom, ApiError> {
+    match (id, email, phone) {
+        (Some(id), None, None) => {
+            let id = id.parse().map_err(|_| bad("`customer_id` is a number in digits"))?;
+            Ok(Whom::Customer(CustomerId(id)))
+        }
+        (None, Some(email), None) => {
+            ContactKey::of_email(email).map(Whom::Email).ok_or_else(|| bad("`email` is no e-mail address"))
+        }
+        (None, None, Some(phone)) => {
+            ContactKey::of_phone(phone).map(Whom::Phone).ok_or_else(|| bad("`phone` is no telephone number"))
+        }
+        _ => Err(bad("name one of `customer_id`, `email` and `phone`")),
     }
 }
 
@@ -227,20 +257,11 @@ pub async fn list(
     State(app): State<App>,
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Json<Redactions>, ApiError> {
-    let Query(PageQuery { limit, cursor }) = query?;
-    let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(bad("`limit` is not between 1 and 100"));
-    }
-    // The database takes no zero byte, and no id has one.
-    let cursor = cursor.filter(|cursor| !cursor.contains('\0'));
+    let Query(query) = query?;
+    let (cursor, limit) = query.checked()?;
     let mut tx = app.database.begin_reading(handler.shop).await?;
     let mut page = compliance::redactions(&mut tx, cursor.as_deref(), limit + 1).await?;
-    let has_more = i64::try_from(page.len()).is_ok_and(|count| count > limit);
-    if has_more {
-        page.pop();
-    }
-    let next_cursor = page.last().filter(|_| has_more).map(|(id, _)| id.clone());
+    let next_cursor = cut(&mut page, limit).map(|(id, _)| id.clone());
     let items = page.into_iter().map(|(id, redaction)| RedactionInfo::of(id, redaction)).collect();
     Ok(Json(Redactions { items, next_cursor }))
 }
@@ -379,11 +400,11 @@ async fn act(
 }
 
 /// The database takes no zero byte, and no id has one.
-fn id_of(path: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
+pub(super) fn id_of(path: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
     let Path(id) = path?;
-    if id.contains('\0') { Err(UNKNOWN) } else { Ok(id) }
+    if id.contains('\0') { Err(ApiError::NotFound("no such id")) } else { Ok(id) }
 }
 
-fn bad(detail: &'static str) -> ApiError {
+pub(super) fn bad(detail: &'static str) -> ApiError {
     ApiError::BadRequest(detail.into())
 }

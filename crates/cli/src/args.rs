@@ -42,7 +42,7 @@ pub enum Command {
     /// Tokens for the API: issue, list, revoke
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Erases persons: ask for it, see it, hold, confirm or cancel it
+    /// Erases persons and shops: ask for it, see it, hold, confirm or cancel it
     #[command(subcommand)]
     Redact(RedactCommand),
     /// Deliveries: list them, drive dead letters again
@@ -130,27 +130,27 @@ pub enum RedactCommand {
         /// Who is meant
         #[command(flatten)]
         person: PersonArgs,
-        /// Why; kept for ever, so without anybody's address or number
-        #[arg(long)]
-        reason: Reason,
-        /// Who asks
-        #[arg(long, default_value = "command")]
-        by: String,
-        /// Shows who would be erased, and does nothing
-        #[arg(long)]
-        dry_run: bool,
+        /// Why, and at whose word
+        #[command(flatten)]
+        asked: AskArgs,
         /// Everybody who has the address or number
         #[arg(long)]
         all: bool,
-        /// Does not wait, on the word of a second person
-        #[arg(long, value_name = "WHO CONFIRMS")]
-        now: Option<String>,
     },
-    /// Lists a shop's redactions
-    List {
+    /// Asks that a shop be erased, with everybody in it; done once another person has confirmed it
+    Shop {
         /// Its permanent domain
         #[arg(long)]
         shop: ShopDomain,
+        /// Why, and at whose word
+        #[command(flatten)]
+        asked: AskArgs,
+    },
+    /// Lists a shop's redactions
+    List {
+        /// Its permanent domain, or our id, by which a shop is known that was erased
+        #[arg(long)]
+        shop: ShopName,
     },
     /// Shows a redaction, with its receipt once it is done
     Show(WhichRedaction),
@@ -169,6 +169,43 @@ pub enum RedactCommand {
     Confirm(WhichRedaction),
     /// Takes it back, while it is not done
     Cancel(WhichRedaction),
+}
+
+/// Why somebody is to be erased, and at whose word.
+#[derive(Debug, ClapArgs)]
+pub struct AskArgs {
+    /// Why; kept for ever, so without anybody's address or number
+    #[arg(long)]
+    pub reason: Reason,
+    /// Who asks
+    #[arg(long, default_value = "command")]
+    pub by: String,
+    /// Shows who would be erased, and does nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Does not wait, on the word of a second person
+    #[arg(long, value_name = "WHO CONFIRMS")]
+    pub now: Option<String>,
+}
+
+/// A shop, which may be one that was erased.
+#[derive(Debug, Clone)]
+pub enum ShopName {
+    /// Its permanent domain.
+    Domain(ShopDomain),
+    /// Our id.
+    Id(Uuid),
+}
+
+impl std::str::FromStr for ShopName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<Uuid>() {
+            Ok(id) => Ok(Self::Id(id)),
+            Err(_) => text.parse().map(Self::Domain).map_err(|error: shopify::InvalidShopDomain| error.to_string()),
+        }
+    }
 }
 
 /// Who is meant.
@@ -191,9 +228,9 @@ pub struct PersonArgs {
 pub struct WhichRedaction {
     /// Its id
     pub id: String,
-    /// Of which shop
+    /// Of which shop: its permanent domain, or our id
     #[arg(long)]
-    pub shop: ShopDomain,
+    pub shop: ShopName,
     /// Who says so
     #[arg(long, default_value = "command")]
     pub by: String,

@@ -3,6 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use anyhow::{Context, bail};
+use domain::ShopId;
 use event_store::{Database, DatabaseOptions, StoreError, migrate, schema_is_current, shop_key};
 use ingest::DirectoryEntry;
 use secrecy::ExposeSecret;
@@ -10,7 +11,7 @@ use shopify::ShopDomain;
 use sqlx::postgres::PgConnectOptions;
 use vault::MasterRing;
 
-use crate::{config::Environment, postgres::PrivatePostgres};
+use crate::{args::ShopName, config::Environment, postgres::PrivatePostgres};
 
 /// A database, and the private Postgres behind it if there is one.
 pub struct Session {
@@ -165,6 +166,19 @@ impl Session {
         let entry = ingest::find(&mut fleet, domain).await?;
         fleet.commit().await?;
         entry.with_context(|| format!("no shop {domain} is registered"))
+    }
+
+    /// Our id of a shop, which may be one that was erased.
+    pub async fn any_shop(&self, name: &ShopName) -> anyhow::Result<ShopId> {
+        match name {
+            ShopName::Domain(domain) => Ok(self.shop(domain).await?.shop),
+            ShopName::Id(id) => {
+                let shop = ShopId(*id);
+                let mut tx = self.database.begin_reading(shop).await?;
+                tx.head().await.with_context(|| format!("no shop has the id {id}"))?;
+                Ok(shop)
+            }
+        }
     }
 
     /// The shop of a domain, or every shop.

@@ -8,13 +8,13 @@ use domain::{
     customer::CustomerCommand,
     ids::{CustomerId, OrderId},
     order::OrderCommand,
-    redaction::{Erased, Redaction, RedactionCommand, RedactionError},
+    redaction::{Erased, Redaction, RedactionCommand, RedactionError, Request},
 };
-use event_store::{Database, Envelope, Metadata, ShopTx, StoreError, shop_key};
+use event_store::{Database, Envelope, Metadata, ShopTx, StoreError};
 use ingest::{find_bodies, let_go_of_bodies};
 use serde_json::Value;
 
-use crate::{Named, receipt::sums};
+use crate::{Named, export::drop_exports, receipt::sums, shop::erase_shop};
 
 /// Words shorter than this are anybody's.
 const SHORTEST_WORD: usize = 4;
@@ -23,10 +23,11 @@ const SHORTEST_WORD: usize = 4;
 pub struct Before {
     pub(crate) named: Named,
     pub(crate) words: Vec<String>,
-    pub(crate) sums: String,
+    /// Of a person's orders.
+    pub(crate) sums: Option<String>,
 }
 
-/// Destroys the keys of a redaction's subjects, if it is due. `None`: another one did it meanwhile.
+/// Destroys the keys of a redaction's subjects, or the shop's, if it is due. `None`: another one did it meanwhile.
 ///
 /// # Errors
 /// [`StoreError::Refused`] when it is not, or [`StoreError`]: nothing is done then.
@@ -37,16 +38,27 @@ pub async fn erase(
     now: DateTime<Utc>,
 ) -> Result<Option<Before>, StoreError> {
     let mut tx = database.begin(shop).await?;
+    let redaction: Redaction = tx.load(id).await?;
+    if redaction.request.as_ref().is_some_and(Request::is_of_shop) {
+        tx.rollback().await?;
+        return erase_shop(database, shop, id, now).await;
+    }
     tx.lock_log().await?;
     let redaction: Redaction = tx.load(id).await?;
     if redaction.erased.is_some() {
         return Ok(None);
     }
     let request = redaction.request.ok_or_else(|| StoreError::Refused(Box::new(RedactionError::Unknown)))?;
+    let Some(key) = tx.living_shop_key().await? else {
+        // Erased with the shop.
+        let erased = Erased { subjects: request.subjects, ..Erased::nothing(now) };
+        write(&mut tx, id, erased, Vec::new()).await?;
+        tx.commit().await?;
+        return Ok(Some(Before { named: Named::default(), words: Vec::new(), sums: None }));
+    };
     // What a release before this one appended is looked through first.
     tx.name_subjects().await?;
 
-    let key = shop_key(&mut tx).await?;
     let named = Named::of(&mut tx, request.subjects).await?;
     let events = tx.events_of(&named.streams).await?;
     let values = ShopTx::values_of(&events, &named.subjects);
@@ -64,7 +76,7 @@ pub async fn erase(
     let bodies = find_bodies(&mut tx, &key, &named.subjects, &contacts, &words).await?;
     let bodies = let_go_of_bodies(&mut tx, &bodies).await?;
     let (head, _) = tx.head().await?;
-    let before = Before { sums: sums(&mut tx, &named, head).await?, words, named };
+    let before = Before { sums: Some(sums(&mut tx, &named, head).await?), words, named };
 
     let destroyed = tx.destroy_subjects(&before.named.subjects, &before.named.streams).await?;
     let erased = Erased {
@@ -75,16 +87,28 @@ pub async fn erase(
         fields: fields.into_iter().collect(),
         bodies,
         contacts: contacts.len() as u64,
+        goes_on_as: None,
         at: now,
     };
-    let metadata = Metadata::from_source("command").with("actor", "redaction").with("causation_id", id);
     let mut commands: Vec<Command> =
         before.named.streams.iter().filter_map(|(kind, stream)| tombstone(kind, stream, id)).collect();
-    // Last: its hash stands for all of it.
-    commands.push(Command::Redaction(id.to_owned(), RedactionCommand::Erase(erased)));
-    tx.execute(commands.into_iter().map(|command| Envelope::new(command, metadata.clone())).collect()).await?;
+    commands.extend(drop_exports(&mut tx, &before.named.subjects, now).await?);
+    write(&mut tx, id, erased, commands).await?;
     tx.commit().await?;
     Ok(Some(before))
+}
+
+/// Appends what was erased, behind the tombstones: its hash stands for all of it.
+pub(crate) async fn write(
+    tx: &mut ShopTx,
+    id: &str,
+    erased: Erased,
+    mut commands: Vec<Command>,
+) -> Result<(), StoreError> {
+    let metadata = Metadata::from_source("command").with("actor", "redaction").with("causation_id", id);
+    commands.push(Command::Redaction(id.to_owned(), RedactionCommand::Erase(erased)));
+    tx.execute(commands.into_iter().map(|command| Envelope::new(command, metadata.clone())).collect()).await?;
+    Ok(())
 }
 
 fn tombstone(kind: &str, stream: &str, redaction: &str) -> Option<Command> {
@@ -98,7 +122,7 @@ fn tombstone(kind: &str, stream: &str, redaction: &str) -> Option<Command> {
 }
 
 /// The texts of a personal value.
-fn collect_words(value: &Value, words: &mut BTreeSet<String>) {
+pub(crate) fn collect_words(value: &Value, words: &mut BTreeSet<String>) {
     match value {
         Value::String(text) if text.chars().count() >= SHORTEST_WORD => drop(words.insert(text.clone())),
         Value::Array(members) => members.iter().for_each(|member| collect_words(member, words)),

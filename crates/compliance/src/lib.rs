@@ -1,4 +1,4 @@
-//! Erasing a person, and proving it.
+//! Erasing a person or a shop, and proving it; telling a person what is kept.
 //!
 //! A redaction is a history of its own in the shop's log ([`domain::redaction`]). When it is due, one transaction under the log's
 //! lock destroys the keys of the person and of the orders that are theirs, lets go of bodies and of whatever they were found by,
@@ -6,23 +6,32 @@
 //! cannot be read any more, wherever it stands; a subject that has no key never gets one again, so that nothing that comes later
 //! brings anything back. Afterwards it is looked at, and the receipt is signed ([`certify`]).
 
+mod due;
 mod erase;
+mod export;
+mod page;
 mod person;
 mod receipt;
 mod request;
+mod shop;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use domain::{
     Command, ShopId, Snapshot, Subject,
-    redaction::{Redaction, RedactionCommand, Status},
+    redaction::{Redaction, RedactionCommand, Request, Status},
 };
 use event_store::{Database, Envelope, Metadata, ShopTx, StoreError};
 use vault::SigningKeys;
 
+use crate::{export::run_exports, shop::is_legally_held};
+
+pub use due::{DEADLINE, Demand, Demanded, demands, waiting};
 pub use erase::{Before, erase};
-pub use person::{Match, Named, Person, matches};
+pub use export::{Document, ExportAnswer, KEPT_FOR, ask_export, exports, fetch, tell_export};
+pub use page::page;
+pub use person::{Match, Named, Whom, matches};
 pub use receipt::{certify, is_genuine, signed_text};
 pub use request::{Answer, Ask, Plan, Reason, ask, plan};
 
@@ -45,21 +54,31 @@ pub async fn redactions(
     before: Option<&str>,
     limit: i64,
 ) -> Result<Vec<(String, Redaction)>, StoreError> {
+    states_before(tx, before, limit).await
+}
+
+/// At most `limit` aggregates of a type, the newest first, those that began before one of them.
+async fn states_before<A: Snapshot>(
+    tx: &mut ShopTx,
+    before: Option<&str>,
+    limit: i64,
+) -> Result<Vec<(String, A)>, StoreError> {
     let shop = tx.shop();
     let ids = sqlx::query_scalar!(
         "SELECT e.aggregate_id
          FROM (
              SELECT aggregate_id, position FROM events
-             WHERE shop_id = $1 AND aggregate_type = 'redaction' AND sequence = 1 OFFSET 0
+             WHERE shop_id = $1 AND aggregate_type = $4 AND sequence = 1 OFFSET 0
          ) e
          WHERE ($2::text IS NULL OR e.position < (
                SELECT b.position FROM events b
-               WHERE b.shop_id = $1 AND b.aggregate_type = 'redaction' AND b.aggregate_id = $2 AND b.sequence = 1))
+               WHERE b.shop_id = $1 AND b.aggregate_type = $4 AND b.aggregate_id = $2 AND b.sequence = 1))
          ORDER BY e.position DESC
          LIMIT $3",
         shop.0,
         before,
         limit,
+        A::TYPE,
     )
     .fetch_all(&mut **tx)
     .await?;
@@ -68,25 +87,34 @@ pub async fn redactions(
 
 /// The shop's redactions that are neither cancelled nor certified.
 async fn open(tx: &mut ShopTx) -> Result<Vec<(String, Redaction)>, StoreError> {
+    let mut open = states_without(tx, &["RedactionCertified", "RedactionCancelled"]).await?;
+    open.retain(|(_, redaction): &(String, Redaction)| redaction.is_open());
+    Ok(open)
+}
+
+/// The aggregates of a type whose last event is none of these, in the order in which they began.
+async fn states_without<A: Snapshot>(tx: &mut ShopTx, last: &[&str]) -> Result<Vec<(String, A)>, StoreError> {
     let shop = tx.shop();
     let ids = sqlx::query_scalar!(
         "SELECT e.aggregate_id
          FROM events e
-         WHERE e.shop_id = $1 AND e.aggregate_type = 'redaction' AND e.sequence = 1
-           AND NOT EXISTS (
-               SELECT FROM events d
-               WHERE d.shop_id = $1 AND d.aggregate_type = 'redaction' AND d.aggregate_id = e.aggregate_id
-                 AND d.event_type IN ('RedactionCertified', 'RedactionCancelled'))
+         WHERE e.shop_id = $1 AND e.aggregate_type = $2 AND e.sequence = 1
+           AND (SELECT l.event_type FROM events l
+                WHERE l.shop_id = $1 AND l.aggregate_type = $2 AND l.aggregate_id = e.aggregate_id
+                ORDER BY l.sequence DESC
+                LIMIT 1) <> ALL ($3)
          ORDER BY e.position",
         shop.0,
+        A::TYPE,
+        &last.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(),
     )
     .fetch_all(&mut **tx)
     .await?;
     states(tx, ids).await
 }
 
-async fn states(tx: &mut ShopTx, ids: Vec<String>) -> Result<Vec<(String, Redaction)>, StoreError> {
-    let mut states = folded::<Redaction>(tx, &ids, i64::MAX).await?;
+async fn states<A: Snapshot>(tx: &mut ShopTx, ids: Vec<String>) -> Result<Vec<(String, A)>, StoreError> {
+    let mut states = folded::<A>(tx, &ids, i64::MAX).await?;
     Ok(ids.into_iter().filter_map(|id| states.remove_entry(&id)).collect())
 }
 
@@ -99,7 +127,7 @@ async fn folded<A: Snapshot>(tx: &mut ShopTx, ids: &[String], up_to: i64) -> Res
     Ok(states)
 }
 
-/// Does what is due of a shop's redactions. Returns when the next one is.
+/// Does what is due of a shop's redactions and exports. Returns when the next one is.
 ///
 /// # Errors
 /// [`StoreError`]: what was done stays done, and the rest can be tried again.
@@ -112,22 +140,32 @@ pub async fn run_due(
     let mut tx = database.begin_reading(shop).await?;
     let open = open(&mut tx).await?;
     tx.commit().await?;
+    let is_shop_held = open.iter().any(|(_, redaction)| is_legally_held(redaction));
     let held: BTreeSet<Subject> = open
         .iter()
         .filter(|(_, redaction)| redaction.status() == Some(Status::Held))
         .flat_map(|(_, redaction)| redaction.request.iter().flat_map(|request| request.subjects.iter().copied()))
         .collect();
     let (mut next, mut failed) = (None::<DateTime<Utc>>, None);
+    match run_exports(database, shop, now).await {
+        Ok(due) => next = due,
+        Err(error) => failed = Some(error),
+    }
     for (id, redaction) in open {
+        let is_of_shop = redaction.request.as_ref().is_some_and(Request::is_of_shop);
         let subjects = redaction.request.iter().flat_map(|request| &request.subjects);
         // A hold is on a person, however often they are asked for.
-        if redaction.erased.is_none() && subjects.into_iter().any(|subject| held.contains(subject)) {
+        let is_held = subjects.into_iter().any(|subject| held.contains(subject)) || is_of_shop && is_shop_held;
+        if redaction.erased.is_none() && is_held {
             continue;
         }
-        let due = redaction.due_at().filter(|due| *due > now);
-        if let (Some(Status::Waiting), Some(due)) = (redaction.status(), due) {
-            next = Some(next.map_or(due, |next| next.min(due)));
-            continue;
+        match (redaction.status(), redaction.due_at()) {
+            (Some(Status::Waiting), Some(due)) if due > now => {
+                next = Some(next.map_or(due, |next| next.min(due)));
+                continue;
+            }
+            (Some(Status::Waiting), None) => continue, // somebody has to confirm it
+            _ => {}
         }
         // One that fails holds up no other.
         if let Err(error) = run(database, shop, &id, &redaction, signing, now).await {
@@ -162,10 +200,10 @@ async fn run(
     Ok(())
 }
 
-/// Whether a shop has redactions that are neither cancelled nor certified.
+/// Whether a shop has redactions that are neither cancelled nor certified, or exports that are not gone.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn has_open(tx: &mut ShopTx) -> Result<bool, StoreError> {
-    Ok(!open(tx).await?.is_empty())
+    Ok(!open(tx).await?.is_empty() || !export::kept(tx).await?.is_empty())
 }

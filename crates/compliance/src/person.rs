@@ -6,25 +6,28 @@ use domain::{
     Subject,
     customer::{Customer, MergeRole},
     ids::CustomerId,
+    shop::Shop,
 };
 use event_store::{ShopTx, StoreError, Streams, shop_key};
 use vault::ContactKey;
 
-/// How somebody is named.
+/// Who is meant.
 #[derive(Clone)]
-pub enum Person {
+pub enum Whom {
     /// By Shopify's number.
     Customer(CustomerId),
     /// By an e-mail address, in any spelling.
     Email(ContactKey),
     /// By a telephone number, in any spelling; its last nine digits count.
     Phone(ContactKey),
+    /// Everybody in the shop, and the shop itself.
+    Shop,
 }
 
 /// Whoever was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {
-    /// The customer, or the guest's order.
+    /// The customer, the guest's order, or the shop.
     pub subject: Subject,
     /// Orders that name them.
     pub orders: usize,
@@ -74,15 +77,20 @@ impl Named {
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn matches(tx: &mut ShopTx, person: &Person) -> Result<Vec<Match>, StoreError> {
-    let found = match person {
-        Person::Customer(id) => BTreeSet::from([Subject::Customer(*id)]),
-        Person::Email(contact) | Person::Phone(contact) => {
+pub async fn matches(tx: &mut ShopTx, whom: &Whom) -> Result<Vec<Match>, StoreError> {
+    let found = match whom {
+        Whom::Shop => BTreeSet::from([Subject::Shop]),
+        Whom::Customer(id) => BTreeSet::from([Subject::Customer(*id)]),
+        Whom::Email(contact) | Whom::Phone(contact) => {
             let key = shop_key(tx).await?;
             tx.subjects_of_contacts(&key, std::slice::from_ref(contact)).await?
         }
     };
     let redacted = tx.redacted_among(&found).await?;
+    if let Whom::Shop = whom {
+        let redacted = tx.load::<Shop>(Shop::ID).await?.is_redacted();
+        return Ok(vec![Match { subject: Subject::Shop, orders: count_of(tx, Some("order")).await?, redacted }]);
+    }
     let mut matches = Vec::with_capacity(found.len());
     for subject in found {
         let streams = tx.streams_of(&BTreeSet::from([subject])).await?;
@@ -90,4 +98,15 @@ pub async fn matches(tx: &mut ShopTx, person: &Person) -> Result<Vec<Match>, Sto
         matches.push(Match { subject, orders, redacted: redacted.contains(&subject) });
     }
     Ok(matches)
+}
+
+/// How many histories the shop has, of a type or at all.
+pub(crate) async fn count_of(tx: &mut ShopTx, aggregate_type: Option<&str>) -> Result<usize, StoreError> {
+    let shop = tx.shop();
+    let count = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM events WHERE shop_id = $1 AND sequence = 1 AND ($2::text IS NULL OR aggregate_type = $2)"#,
+        shop.0,
+        aggregate_type,
+    );
+    Ok(usize::try_from(count.fetch_one(&mut **tx).await?).unwrap_or(0))
 }

@@ -10,14 +10,20 @@ use domain::{
     order::Order,
     redaction::{Erased, Receipt, Redaction, RedactionCommand, RedactionError},
 };
-use event_store::{Database, ShopTx, StoreError, StoredEvent, shop_key};
+use event_store::{Database, ShopTx, StoreError, StoredEvent};
 use ingest::find_bodies;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::Executor;
 use vault::SigningKeys;
 
-use crate::{Named, erase::Before, folded, tell};
+use crate::{
+    Named,
+    erase::Before,
+    folded,
+    shop::{look_at_shop, sweep},
+    tell,
+};
 
 /// Looks at what is left after an erasure, and signs what was seen. Without `before`, as after a crash in between, nothing is
 /// searched for, and the receipt says so.
@@ -32,38 +38,33 @@ pub async fn certify(
     before: Option<Before>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let vacuumed = vacuum(database).await;
+    let mut vacuumed = vacuum(database).await;
     let mut tx = database.begin(shop).await?;
     let redaction: Redaction = tx.load(id).await?;
     let erased = redaction.erased.ok_or_else(|| StoreError::Refused(Box::new(RedactionError::NotDue)))?;
-    let named = match &before {
-        Some(before) => before.named.clone(),
-        None => Named::of(&mut tx, erased.subjects.iter().copied()).await?,
-    };
     let history = tx.histories("redaction", &[id.to_owned()], i64::MAX).await?;
     let own = history.iter().find(|event| event.event_type == "SubjectsErased");
     let own = own.ok_or_else(|| StoreError::Refused(Box::new(RedactionError::NotDue)))?;
-    let events = tx.events_of(&named.streams).await?;
-    let texts = texts_of(&mut tx, &named, &events).await?;
-    let links: Vec<StoredEvent> = events.into_iter().chain(history.iter().cloned()).collect();
-    let broken = tx.broken_link(&links).await?;
-    if let Some(position) = broken {
-        return Err(StoreError::BrokenChain { shop, position, what: "a link of a redacted history".to_owned() });
-    }
     let words = before.as_ref().map_or(&[][..], |before| &before.words);
-    let key = shop_key(&mut tx).await?;
-    // Keys that are still there, bodies that are about the person, words that can be read.
-    let alive = tx.subject_keys(&key, &named.subjects).await?.len();
-    let bodies = find_bodies(&mut tx, &key, &named.subjects, &[], words).await?.len();
-    let found = alive + bodies + words.iter().filter(|word| texts.iter().any(|text| says(text, word))).count();
-    let sums_after = sums(&mut tx, &named, own.position).await?;
+    let looked = match erased.is_of_shop() {
+        true => {
+            tx.rollback().await?;
+            sweep(database, shop).await?;
+            let looked = look_at_shop(database, shop, own.position, words).await?;
+            // What was deleted just now.
+            vacuumed &= vacuum(database).await;
+            tx = database.begin(shop).await?;
+            looked
+        }
+        false => look_at_persons(&mut tx, &erased, &history, own.position, before.as_ref()).await?,
+    };
     let mut receipt = Receipt {
         position: own.position,
         hash: hex::encode(&own.hash),
         searched: words.len() as u64,
-        found: found as u64,
-        links: links.len() as u64,
-        sums_unchanged: before.as_ref().map(|before| before.sums == sums_after),
+        found: looked.found,
+        links: looked.links,
+        sums_unchanged: looked.sums_unchanged,
         vacuumed,
         horizon: erased.at,
         key_id: signing.newest_id(),
@@ -72,10 +73,59 @@ pub async fn certify(
     };
     receipt.signature = signing.sign(signed_text(shop, id, &erased, &receipt).as_bytes());
     if receipt.found > 0 || receipt.sums_unchanged == Some(false) || !receipt.vacuumed {
-        tracing::error!(%shop, redaction = id, found, vacuumed, sums = ?receipt.sums_unchanged, "a redaction left something");
+        tracing::error!(%shop, redaction = id, found = looked.found, vacuumed, sums = ?receipt.sums_unchanged, "a redaction left something");
     }
     tell(&mut tx, id, RedactionCommand::Certify(receipt), "redaction").await?;
     tx.commit().await
+}
+
+/// What was seen after an erasure.
+pub(crate) struct Looked {
+    pub found: u64,
+    pub links: u64,
+    pub sums_unchanged: Option<bool>,
+}
+
+async fn look_at_persons(
+    tx: &mut ShopTx,
+    erased: &Erased,
+    history: &[StoredEvent],
+    up_to: i64,
+    before: Option<&Before>,
+) -> Result<Looked, StoreError> {
+    let shop = tx.shop();
+    let named = match before {
+        Some(before) => before.named.clone(),
+        None => Named::of(tx, erased.subjects.iter().copied()).await?,
+    };
+    let events = tx.events_of(&named.streams).await?;
+    let texts = texts_of(tx, &named, &events).await?;
+    let links: Vec<StoredEvent> = events.into_iter().chain(history.iter().cloned()).collect();
+    if let Some(position) = tx.broken_link(&links).await? {
+        return Err(StoreError::BrokenChain { shop, position, what: "a link of a redacted history".to_owned() });
+    }
+    let words = before.map_or(&[][..], |before| &before.words);
+    let mut found = words.iter().filter(|word| texts.iter().any(|text| says(text, word))).count();
+    // Keys that are still there, bodies that are about the person.
+    if let Some(key) = tx.living_shop_key().await? {
+        found += tx.subject_keys(&key, &named.subjects).await?.len();
+        found += find_bodies(tx, &key, &named.subjects, &[], words).await?.len();
+    }
+    let sums_unchanged = match before.and_then(|before| before.sums.as_ref()) {
+        Some(sums_before) => Some(*sums_before == sums(tx, &named, up_to).await?),
+        None => None,
+    };
+    Ok(Looked { found: found as u64, links: links.len() as u64, sums_unchanged })
+}
+
+/// Which of the words the documents say.
+pub(crate) fn says_any(documents: &[&str], words: &[String]) -> Vec<String> {
+    let mut texts = Vec::new();
+    for document in documents {
+        let json = serde_json::from_str(document).unwrap_or_else(|_| Value::String((*document).to_owned()));
+        collect_texts(&json, &mut texts);
+    }
+    words.iter().filter(|word| texts.iter().any(|text| says(text, word))).cloned().collect()
 }
 
 /// Old versions of rows hold what was destroyed until they are vacuumed, which only the owner of the tables may.
@@ -88,7 +138,7 @@ async fn vacuum(database: &Database) -> bool {
             return Ok(false);
         }
         connection.execute("SET statement_timeout = '30min'").await?;
-        let vacuumed = connection.execute("VACUUM subject_keys, subject_contacts, inbox").await;
+        let vacuumed = connection.execute("VACUUM shop_keys, subject_keys, subject_contacts, exports, inbox").await;
         connection.execute("RESET statement_timeout").await?;
         vacuumed.map(|_| true)
     };
@@ -176,7 +226,7 @@ pub fn signed_text(shop: ShopId, id: &str, erased: &Erased, receipt: &Receipt) -
     let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Micros, true);
     let subjects: Vec<String> = erased.subjects.iter().map(ToString::to_string).collect();
     let fields: Vec<String> = erased.fields.iter().map(|(name, count)| format!("{name}={count}")).collect();
-    let lines: [(&str, String); 20] = [
+    let mut lines = vec![
         ("ecomdash", "redaction receipt 1".to_owned()),
         ("shop", shop.to_string()),
         ("redaction", id.to_owned()),
@@ -198,6 +248,9 @@ pub fn signed_text(shop: ShopId, id: &str, erased: &Erased, receipt: &Receipt) -
         ("horizon", time(receipt.horizon)),
         ("at", time(receipt.at)),
     ];
+    if let Some(shop) = erased.goes_on_as {
+        lines.push(("goes_on_as", shop.to_string()));
+    }
     lines.iter().fold(String::new(), |mut text, (name, value)| {
         let _ = writeln!(text, "{name}: {value}");
         text

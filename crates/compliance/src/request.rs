@@ -7,12 +7,12 @@ use domain::redaction::{RedactionCommand, Request};
 use event_store::{ShopTx, StoreError};
 use uuid::Uuid;
 
-use crate::{Match, Named, Person, matches, tell};
+use crate::{Match, Named, Whom, matches, person::count_of, tell};
 
 /// What is asked for.
 pub struct Ask {
     /// Who is meant.
-    pub person: Person,
+    pub whom: Whom,
     /// Why.
     pub reason: Reason,
     /// Who asks.
@@ -36,8 +36,8 @@ pub enum Answer {
     Asked {
         /// Of the redaction.
         id: String,
-        /// When it will be done.
-        due_at: DateTime<Utc>,
+        /// When it will be done; `None` where another person has to confirm it first.
+        due_at: Option<DateTime<Utc>>,
         /// Who is meant.
         matches: Vec<Match>,
     },
@@ -50,8 +50,8 @@ pub struct Plan {
     pub matches: Vec<Match>,
     /// Histories that they stand in.
     pub streams: usize,
-    /// Sealed values in these.
-    pub values: usize,
+    /// Sealed values in these; of a shop nobody counts them.
+    pub values: Option<usize>,
 }
 
 /// A reason, for ever in the log: so nothing that could be a person's address or number.
@@ -91,14 +91,18 @@ impl fmt::Display for Reason {
 /// [`StoreError`].
 pub async fn ask(tx: &mut ShopTx, ask: Ask) -> Result<Answer, StoreError> {
     tx.lock_log().await?;
-    tx.name_subjects().await?;
-    let matches = matches(tx, &ask.person).await?;
+    if !matches!(ask.whom, Whom::Shop) {
+        tx.name_subjects().await?;
+    }
+    let matches = matches(tx, &ask.whom).await?;
     match (matches.len(), ask.all) {
         (0, _) => return Ok(Answer::Nobody),
         (1, _) | (_, true) => {}
         _ => return Ok(Answer::Several(matches)),
     }
     let id = Uuid::now_v7().to_string();
+    // Nobody alone erases a shop.
+    let needs_confirmation = matches!(ask.whom, Whom::Shop);
     let due_at = ask.at + ask.hold;
     let request = Request {
         subjects: matches.iter().map(|found| found.subject).collect(),
@@ -107,23 +111,28 @@ pub async fn ask(tx: &mut ShopTx, ask: Ask) -> Result<Answer, StoreError> {
         at: ask.at,
         due_at,
         request: None,
+        needs_confirmation,
+        installed_again_at: None,
     };
     tell(tx, &id, RedactionCommand::Request(request), &ask.by).await?;
     ingest::enqueue(tx, ingest::REDACT, ask.hold.as_seconds_f64()).await?;
-    Ok(Answer::Asked { id, due_at, matches })
+    Ok(Answer::Asked { id, due_at: (!needs_confirmation).then_some(due_at), matches })
 }
 
 /// What would be erased. Nothing is written but what a release before this one did not note; the caller rolls back or commits.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn plan(tx: &mut ShopTx, person: &Person) -> Result<Plan, StoreError> {
+pub async fn plan(tx: &mut ShopTx, whom: &Whom) -> Result<Plan, StoreError> {
     tx.lock_log().await?;
     tx.name_subjects().await?;
-    let matches = matches(tx, person).await?;
+    let matches = matches(tx, whom).await?;
+    if let Whom::Shop = whom {
+        return Ok(Plan { streams: count_of(tx, None).await?, matches, values: None });
+    }
     let named = Named::of(tx, matches.iter().map(|found| found.subject)).await?;
     let events = tx.events_of(&named.streams).await?;
-    let values = ShopTx::values_of(&events, &named.subjects).len();
+    let values = Some(ShopTx::values_of(&events, &named.subjects).len());
     Ok(Plan { matches, streams: named.streams.len(), values })
 }
 

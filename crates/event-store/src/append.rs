@@ -14,7 +14,7 @@ use crate::{
     Envelope, Link, ShopTx, StoreError, StreamId,
     command::AnyState,
     metrics::{COUNTERS, count},
-    shop::unwrap_shop_key,
+    shop::{shop_key_unless_destroyed, unwrap_shop_key},
     snapshot::{Due, EVERY, Restored, Stored},
 };
 
@@ -250,8 +250,9 @@ impl Basis {
     /// The states to be kept, of histories that were gone on with here.
     fn snapshots_due(&self, shop: ShopId, ring: &MasterRing) -> Result<Due, StoreError> {
         let mut due = Due::default();
-        if self.is_snapshot_due() {
-            let key = unwrap_shop_key(ring, shop, self.shop_key.as_deref())?;
+        if self.is_snapshot_due()
+            && let Some(key) = shop_key_unless_destroyed(ring, shop, self.shop_key.as_deref())?
+        {
             for (id, loaded) in &self.streams {
                 if let Some(hash) = loaded.hash.filter(|_| loaded.is_snapshot_due()) {
                     due.add(&key, shop, id, loaded.sequence, hash, &*loaded.state);
@@ -293,7 +294,7 @@ impl Basis {
         commands: Vec<Envelope>,
     ) -> Result<(Vec<Appended>, News), StoreError> {
         let keys = |error| StoreError::Keys(shop, error);
-        let mut sealer = Sealer::new(unwrap_shop_key(ring, shop, self.shop_key.as_deref())?);
+        let mut sealer = Sealer::new(shop_key_unless_destroyed(ring, shop, self.shop_key.as_deref())?);
         for (subject, wrapped) in wanted.subjects.iter().filter_map(|subject| self.keys.get_key_value(subject)) {
             sealer.know(*subject, wrapped.as_deref()).map_err(keys)?;
         }

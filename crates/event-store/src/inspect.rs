@@ -7,7 +7,8 @@ use sqlx::{Executor, PgConnection, Row, postgres::PgRow};
 use crate::MIGRATIONS;
 
 /// Tables that belong to the fleet: no readable content of a shop, no row-level security.
-pub const FLEET_TABLES: [&str; 5] = ["_sqlx_migrations", "api_tokens", "directory", "inbox_unclaimed", "work_queue"];
+pub const FLEET_TABLES: [&str; 6] =
+    ["_sqlx_migrations", "api_tokens", "directory", "former_shops", "inbox_unclaimed", "work_queue"];
 
 /// The server, and who is logged in.
 #[derive(Debug, Clone)]

@@ -37,6 +37,6 @@ pub use migrate::{MIGRATIONS, MigrateError, migrate, schema_is_current};
 pub use read::{Decode, EventHeading, StoredEvent, decode, events};
 pub use repository::ShopEvents;
 pub use shop::{create_shop, shop_key};
-pub use subjects::{SealedValue, Streams};
+pub use subjects::{SealedValue, Streams, as_sealed, open_sealed};
 pub use tenancy::{Database, DatabaseOptions, ShopTx};
 pub use verify::{Fault, FaultKind, Verified, verify};

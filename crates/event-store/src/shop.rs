@@ -45,6 +45,51 @@ pub async fn shop_key(tx: &mut ShopTx) -> Result<ShopKey, StoreError> {
     unwrap_shop_key(tx.ring(), shop, wrapped.as_deref())
 }
 
+impl ShopTx {
+    /// Destroys the shop's key, and with it whatever was sealed under it or under a key of a subject. Under the log's lock, and
+    /// with an event, so that nobody decides on what was known before. Returns how many keys of subjects there were.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn destroy_shop(&mut self) -> Result<u64, StoreError> {
+        let shop = self.shop();
+        let keys = sqlx::query_scalar!(r#"SELECT destroy_shop($1) AS "keys!""#, shop.0).fetch_one(&mut **self).await?;
+        Ok(keys.unsigned_abs())
+    }
+
+    /// Lets go of at most `limit` rows of each kind of what is left of a shop whose key is destroyed, but for its log and its
+    /// read models. Returns how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn sweep_shop(&mut self, limit: i64) -> Result<u64, StoreError> {
+        let shop = self.shop();
+        let swept = sqlx::query_scalar!(r#"SELECT sweep_shop($1, $2) AS "rows!""#, shop.0, limit);
+        Ok(swept.fetch_one(&mut **self).await?.unsigned_abs())
+    }
+
+    /// The shop's key, unless it is destroyed.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchShop`], or [`StoreError::Keys`] when the ring cannot open it.
+    pub async fn living_shop_key(&mut self) -> Result<Option<ShopKey>, StoreError> {
+        match shop_key(self).await {
+            Ok(key) => Ok(Some(key)),
+            Err(StoreError::Keys(_, VaultError::Redacted)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// `None` where it is destroyed.
+pub(crate) fn shop_key_unless_destroyed(
+    ring: &MasterRing,
+    shop: ShopId,
+    wrapped: Option<&[u8]>,
+) -> Result<Option<ShopKey>, StoreError> {
+    wrapped.map(|wrapped| unwrap_shop_key(ring, shop, Some(wrapped))).transpose()
+}
+
 pub(crate) fn unwrap_shop_key(ring: &MasterRing, shop: ShopId, wrapped: Option<&[u8]>) -> Result<ShopKey, StoreError> {
     let wrapped = wrapped.ok_or(StoreError::Keys(shop, VaultError::Redacted))?;
     ring.unwrap(shop, wrapped).map_err(|error| StoreError::Keys(shop, error))

@@ -7,7 +7,7 @@ use std::{
 
 use domain::ShopId;
 use sqlx::{
-    PgConnection, PgPool, Postgres,
+    Executor, PgConnection, PgPool, Postgres,
     postgres::{PgArguments, PgConnectOptions, PgRow},
     query::Map,
 };
@@ -161,6 +161,17 @@ impl ShopTx {
     #[must_use]
     pub fn shop(&self) -> ShopId {
         self.shop
+    }
+
+    /// Turns the transaction to another shop, from here on: for what must be taken from one shop and given to another at once.
+    /// Each statement sees one of them.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn turn_to(&mut self, shop: ShopId) -> Result<(), StoreError> {
+        self.tx.execute(format!("SET LOCAL app.current_shop_id = '{shop}'").as_str()).await?;
+        self.shop = shop;
+        Ok(())
     }
 
     /// The key ring.

@@ -7,7 +7,9 @@ use shopify::ShopDomain;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::INGEST;
+use vault::ShopKey;
+
+use crate::{INGEST, inbox::give_deliveries};
 
 /// A shop that we know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,29 +160,104 @@ pub async fn register(
         if !is_ours {
             continue; // another process registered the domain meanwhile: take its id
         }
-        create_shop(&mut tx).await?;
-        for lock in [INGEST, PROJECT, "rebuild"] {
-            sqlx::query!(
-                "INSERT INTO checkpoints (shop_id, projection, generation) VALUES ($1, $2, 0)
-                 ON CONFLICT ON CONSTRAINT checkpoints_pkey DO NOTHING",
-                shop.0,
-                lock,
-            )
-            .execute(&mut *tx)
-            .await?;
-        }
-        let command = Command::Shop(ShopCommand::Register {
-            domain: Personal::Clear(registration.domain.to_string()),
-            shopify_id: registration.shopify_id,
-            timezone: registration.timezone,
-            currency: registration.currency,
-            at: now,
-        });
-        tx.execute(vec![Envelope::new(command, Metadata::from_source("command").with("actor", "operator"))]).await?;
+        begin_log(&mut tx, registration, now).await?;
         claim_deliveries(&mut tx, &registration.domain).await?;
         tx.commit().await?;
         return Ok(shop);
     }
+}
+
+/// Makes what a shop needs before anything can be told of it, and tells that it is there.
+async fn begin_log(tx: &mut ShopTx, registration: &Registration, at: DateTime<Utc>) -> Result<(), StoreError> {
+    let shop = tx.shop();
+    create_shop(tx).await?;
+    for lock in [INGEST, PROJECT, "rebuild"] {
+        sqlx::query!(
+            "INSERT INTO checkpoints (shop_id, projection, generation) VALUES ($1, $2, 0)
+             ON CONFLICT ON CONSTRAINT checkpoints_pkey DO NOTHING",
+            shop.0,
+            lock,
+        )
+        .execute(&mut **tx)
+        .await?;
+    }
+    let command = Command::Shop(ShopCommand::Register {
+        domain: Personal::Clear(registration.domain.to_string()),
+        shopify_id: registration.shopify_id,
+        timezone: registration.timezone,
+        currency: registration.currency,
+        at,
+    });
+    tx.execute(vec![Envelope::new(command, Metadata::from_source("command").with("actor", "operator"))]).await?;
+    Ok(())
+}
+
+/// Keeps others from registering the shop of this transaction, and from giving it deliveries as one that is not known, before
+/// the transaction ends. `None`: it is in the directory no more.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn lock_entry(tx: &mut ShopTx) -> Result<Option<DirectoryEntry>, StoreError> {
+    let shop = tx.shop();
+    let Some(entry) = find_by_id(tx, shop).await? else { return Ok(None) };
+    lock_domain(tx, &entry.domain, true).await?;
+    find_by_id(tx, shop).await
+}
+
+/// Takes the shop of this transaction out of the directory, ends its merchants' tokens, and forgets its work of any other kind
+/// than `but`. Those who handle compliance, and auditors, are still to read what was done.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn strike_off(tx: &mut ShopTx, but: &str) -> Result<(), StoreError> {
+    let shop = tx.shop();
+    sqlx::query!("DELETE FROM directory WHERE shop_id = $1", shop.0).execute(&mut **tx).await?;
+    sqlx::query!("DELETE FROM work_queue WHERE shop_id = $1 AND kind <> $2", shop.0, but).execute(&mut **tx).await?;
+    sqlx::query!(
+        "INSERT INTO former_shops (shop_id) VALUES ($1) ON CONFLICT ON CONSTRAINT former_shops_pkey DO NOTHING",
+        shop.0
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "UPDATE api_tokens SET revoked_at = now() WHERE shop_id = $1 AND revoked_at IS NULL AND role = 'merchant'",
+        shop.0
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Makes a new shop of what came since an instant, in this shop's place: it gets the domain, the tokens and the deliveries.
+/// Under the lock of [`lock_entry`].
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn hand_over(
+    tx: &mut ShopTx,
+    key: &ShopKey,
+    registration: &Registration,
+    since: DateTime<Utc>,
+) -> Result<ShopId, StoreError> {
+    let (old, new) = (tx.shop(), ShopId(Uuid::now_v7()));
+    sqlx::query!("UPDATE directory SET shop_id = $2, registered_at = $3 WHERE shop_id = $1", old.0, new.0, since)
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query!("UPDATE api_tokens SET shop_id = $2 WHERE shop_id = $1", old.0, new.0).execute(&mut **tx).await?;
+    tx.turn_to(new).await?;
+    begin_log(tx, registration, since).await?;
+    tx.turn_to(old).await?;
+    give_deliveries(tx, key, new, since).await?;
+    Ok(new)
+}
+
+/// Shops that were erased: their logs are still there.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn former_shops(connection: &mut PgConnection) -> Result<Vec<ShopId>, StoreError> {
+    let shops = sqlx::query_scalar!("SELECT shop_id FROM former_shops ORDER BY redacted_at, shop_id");
+    Ok(shops.fetch_all(connection).await?.into_iter().map(ShopId).collect())
 }
 
 /// Held until the transaction ends: exclusively by a registration, shared by deliveries to an unknown shop.

@@ -3,11 +3,14 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use event_store::{Database, ShopTx, StoreError};
+use domain::ShopId;
+use event_store::{Database, ShopTx, StoreError, shop_key};
 use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
-use vault::MasterRing;
+use vault::{MasterRing, ShopKey};
+
+use crate::{INGEST, enqueue};
 
 /// What became of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -183,6 +186,79 @@ pub async fn retry(tx: &mut ShopTx, status: InboxStatus, since: Option<DateTime<
         .execute(&mut **tx)
         .await?;
     Ok(done.rows_affected())
+}
+
+/// Whether the bodies of all deliveries are kept that came, and were sent, since an instant.
+pub(crate) async fn keeps_all_bodies(tx: &mut ShopTx, since: DateTime<Utc>) -> Result<bool, StoreError> {
+    let shop = tx.shop();
+    let kept = sqlx::query_scalar!(
+        r#"SELECT NOT EXISTS (
+               SELECT FROM inbox
+               WHERE shop_id = $1 AND received_at >= $2 AND (triggered_at IS NULL OR triggered_at >= $2)
+                 AND body IS NULL) AS "kept!""#,
+        shop.0,
+        since,
+    );
+    Ok(kept.fetch_one(&mut **tx).await?)
+}
+
+/// Gives another shop the deliveries that came, and were sent, since an instant, as they came, and leaves it the work of
+/// settling them. The transaction is turned to one shop and to the other, and is the first one's at the end.
+pub(crate) async fn give_deliveries(
+    tx: &mut ShopTx,
+    key: &ShopKey,
+    to: ShopId,
+    since: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    const PAGE: i64 = 200;
+    let from = tx.shop();
+    let (mut after, mut given) = (Uuid::nil(), 0);
+    loop {
+        let page = sqlx::query!(
+            r#"SELECT id, webhook_id, body_digest, source, topic, triggered_at, event_id, received_at, note, body AS "body!"
+               FROM inbox
+               WHERE shop_id = $1 AND id > $2 AND received_at >= $3 AND (triggered_at IS NULL OR triggered_at >= $3)
+                 AND body IS NOT NULL
+               ORDER BY id
+               LIMIT $4"#,
+            from.0,
+            after,
+            since,
+            PAGE,
+        )
+        .fetch_all(&mut **tx)
+        .await?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        tx.turn_to(to).await?;
+        let new_key = shop_key(tx).await?;
+        for delivery in page {
+            // What does not open is nobody's any more.
+            let Ok(body) = key.body(delivery.id).open(&delivery.body) else { continue };
+            sqlx::query!(
+                "INSERT INTO inbox (shop_id, id, webhook_id, body_digest, source, topic, triggered_at, event_id, received_at,
+                                    note, body, due_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now())",
+                to.0,
+                delivery.id,
+                delivery.webhook_id,
+                delivery.body_digest,
+                delivery.source,
+                delivery.topic,
+                delivery.triggered_at,
+                delivery.event_id,
+                delivery.received_at,
+                delivery.note,
+                new_key.body(delivery.id).seal(&body),
+            )
+            .execute(&mut **tx)
+            .await?;
+            given += 1;
+        }
+        enqueue(tx, INGEST, 0.0).await?;
+        tx.turn_to(from).await?;
+    }
+    Ok(given)
 }
 
 /// Dead letters can be driven again for so long, whatever the retention of bodies.

@@ -9,10 +9,14 @@ mod document;
 mod inbox;
 mod metrics;
 mod receive;
+mod requests;
 mod subjects;
 mod translate;
 
-pub use directory::{DirectoryEntry, Registration, find, find_by_id, list_shops, page_of_shops, register, set_paused};
+pub use directory::{
+    DirectoryEntry, Registration, find, find_by_id, former_shops, hand_over, list_shops, lock_entry, page_of_shops,
+    register, set_paused, strike_off,
+};
 pub use document::{DocumentsLeft, documents_by_outcome, documents_left, store_documents};
 pub use inbox::{
     InboxCounts, InboxItem, InboxStatus, counts, dead_letters, list, locked_unclaimed, purge_bodies, purge_unclaimed,
@@ -20,7 +24,8 @@ pub use inbox::{
 };
 pub use metrics::{count_put_off, register_metrics};
 pub use receive::{Accepted, Delivery, Receiver};
-pub use subjects::{REDACT, enqueue, find_bodies, let_go_of_bodies};
+pub use requests::{REDACT, WEBHOOK, enqueue};
+pub use subjects::{OpenedBody, find_bodies, let_go_of_bodies, open_bodies};
 pub use translate::{BATCH, IngestError, Ingested, ingest, put_off};
 
 /// The kind of work that a stored delivery makes.

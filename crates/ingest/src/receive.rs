@@ -88,9 +88,14 @@ impl Receiver {
             Some(domain) => self.known(domain).await?,
             None => None,
         };
-        match known {
-            Some(known) => self.store(&known, delivery).await,
-            None => self.store_unclaimed(delivery).await,
+        let Some(known) = known else { return self.store_unclaimed(delivery).await };
+        match self.store(&known, delivery).await? {
+            Some(accepted) => Ok(accepted),
+            None => {
+                // It was erased, or goes on as another shop, since it was looked up.
+                self.shops.lock().expect("no panic while held").remove(&known.entry.domain);
+                Box::pin(self.receive(delivery)).await
+            }
         }
     }
 
@@ -115,7 +120,8 @@ impl Receiver {
         Ok(Some(known))
     }
 
-    async fn store(&self, known: &Known, delivery: &Delivery<'_>) -> Result<Accepted, StoreError> {
+    /// `None`: the shop is in the directory no more.
+    async fn store(&self, known: &Known, delivery: &Delivery<'_>) -> Result<Option<Accepted>, StoreError> {
         let id = Uuid::now_v7();
         let digest = body_digest(delivery.body);
         let (key, body) = (delivery.key(digest), known.key.body(id).seal(delivery.body));
@@ -123,7 +129,7 @@ impl Receiver {
             .database
             .single(|| {
                 sqlx::query!(
-                    r#"SELECT store_delivery($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS "is_new!""#,
+                    r#"SELECT store_delivery($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS is_new"#,
                     known.entry.shop.0,
                     id,
                     key,
@@ -137,7 +143,8 @@ impl Receiver {
                 )
             })
             .await?;
-        Ok(if stored.first().is_some_and(|stored| stored.is_new) { Accepted::New } else { Accepted::Duplicate })
+        let is_new = stored.first().and_then(|stored| stored.is_new);
+        Ok(is_new.map(|is_new| if is_new { Accepted::New } else { Accepted::Duplicate }))
     }
 
     async fn store_unclaimed(&self, delivery: &Delivery<'_>) -> Result<Accepted, StoreError> {

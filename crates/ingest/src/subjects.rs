@@ -3,121 +3,12 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use domain::{
-    Command, Personal, Subject,
-    compliance::ComplianceKind,
-    document::DocumentCommand,
-    redaction::{Redaction, RedactionCommand, Request},
-};
-use event_store::{Envelope, Metadata, ShopTx, StoreError};
+use domain::Subject;
+use event_store::{ShopTx, StoreError};
 use serde_json::Value;
 use shopify::persons;
 use uuid::Uuid;
 use vault::{ContactKey, ShopKey};
-
-/// The kind of work that a redaction makes.
-pub const REDACT: &str = "redact";
-
-/// Leaves work of a kind for later, in the transaction that makes it.
-///
-/// # Errors
-/// [`StoreError::Unavailable`].
-pub async fn enqueue(tx: &mut ShopTx, kind: &str, in_s: f64) -> Result<(), StoreError> {
-    let shop = tx.shop();
-    sqlx::query!(
-        "INSERT INTO work_queue (shop_id, kind, due_at) VALUES ($1, $2, now() + make_interval(secs => $3))",
-        shop.0,
-        kind,
-        in_s,
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// A request of Shopify's to erase a customer.
-pub(crate) struct Asked {
-    id: String,
-    /// The history of the request.
-    request: String,
-    subjects: BTreeSet<Subject>,
-    /// Where it names nobody by number.
-    contacts: Vec<ContactKey>,
-    /// What was odd about the delivery.
-    note: Option<String>,
-    at: DateTime<Utc>,
-}
-
-/// Takes such requests out of commands. By what they name the person they are not to be kept: sealed as the shop's own, it
-/// would outlive whom it is of.
-pub(crate) fn asked_redactions(key: &ShopKey, commands: &mut [Command], note: Option<&str>) -> Vec<Asked> {
-    let mut asked = Vec::new();
-    for command in commands {
-        let Command::Compliance(request, DocumentCommand::Observe { version, value }) = command else { continue };
-        if value.kind != ComplianceKind::CustomerRedaction {
-            continue;
-        }
-        let mut subjects: BTreeSet<Subject> = value.orders.iter().copied().map(Subject::Order).collect();
-        let mut contacts = Vec::new();
-        if let Some(customer) = value.customer_id {
-            subjects.insert(Subject::Customer(customer));
-        } else if let Some(Personal::Clear(contact)) = value.contact.take() {
-            contacts.extend(contact.email.as_deref().and_then(ContactKey::of_email));
-            contacts.extend(contact.phone.as_deref().and_then(ContactKey::of_phone));
-        }
-        // Of the body: the same one again is the same redaction. Keyed: what the body says could be guessed.
-        let id = hex::encode(key.pseudonym(&version.digest.0));
-        let note = note.map(str::to_owned);
-        asked.push(Asked { id, request: request.clone(), subjects, contacts, note, at: value.received_at });
-    }
-    asked
-}
-
-/// Asks for the redactions, due at once. One that names nobody by number, or came oddly, is held until somebody has looked:
-/// addresses and numbers are shared, and what is erased cannot be had back. After the batch's other news, whose persons it
-/// may be about.
-pub(crate) async fn ask_redactions(tx: &mut ShopTx, key: &ShopKey, asked: Vec<Asked>) -> Result<(), StoreError> {
-    if asked.is_empty() {
-        return Ok(());
-    }
-    tx.lock_log().await?;
-    tx.name_subjects().await?;
-    let mut envelopes = Vec::new();
-    for Asked { id, request, mut subjects, contacts, note, at } in asked {
-        let known: Redaction = tx.load(&id).await?;
-        if known.request.is_some() {
-            continue;
-        }
-        let named_by_number = contacts.is_empty() && !subjects.is_empty();
-        subjects.extend(tx.subjects_of_contacts(key, &contacts).await?);
-        let hold = match note {
-            Some(_) => Some("the delivery was odd: see that it is Shopify's request, then release or cancel"),
-            None if subjects.is_empty() => Some("nobody is known by what it names: find who is meant, or cancel"),
-            None if !named_by_number => {
-                Some("named by address or number alone: see who is meant, then release or cancel")
-            }
-            None => None,
-        };
-        let by = || "webhook".to_owned();
-        let metadata = Metadata::from_source("webhook").with("causation_id", &request);
-        let mut tell = |command| {
-            envelopes.push(Envelope::new(Command::Redaction(id.clone(), command), metadata.clone()));
-        };
-        tell(RedactionCommand::Request(Request {
-            subjects: subjects.into_iter().collect(),
-            reason: "customers/redact".to_owned(),
-            by: by(),
-            at,
-            due_at: at,
-            request: Some(request.clone()),
-        }));
-        if let Some(reason) = hold {
-            tell(RedactionCommand::Hold { reason: reason.to_owned(), by: by(), at });
-        }
-    }
-    tx.execute(envelopes).await?;
-    enqueue(tx, REDACT, 0.0).await
-}
 
 /// Whom deliveries are about.
 #[derive(Default)]
@@ -275,6 +166,47 @@ pub async fn find_bodies(
         }
     }
     Ok(found)
+}
+
+/// A delivery and its body, as it came.
+pub struct OpenedBody {
+    /// `orders/create` …
+    pub topic: String,
+    /// When.
+    pub received_at: DateTime<Utc>,
+    /// As text where it is no JSON.
+    pub body: Value,
+}
+
+/// The bodies of deliveries, in the order in which they came.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn open_bodies(
+    tx: &mut ShopTx,
+    key: &ShopKey,
+    deliveries: &BTreeSet<Uuid>,
+) -> Result<Vec<OpenedBody>, StoreError> {
+    let shop = tx.shop();
+    let ids: Vec<Uuid> = deliveries.iter().copied().collect();
+    let rows = sqlx::query!(
+        r#"SELECT id, topic, received_at, body AS "body!"
+           FROM inbox
+           WHERE shop_id = $1 AND id = ANY ($2) AND body IS NOT NULL
+           ORDER BY received_at, id"#,
+        shop.0,
+        &ids,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let open = |row: &[u8], id| key.body(id).open(row).map_err(|error| StoreError::Keys(shop, error));
+    rows.into_iter()
+        .map(|row| {
+            let body = open(&row.body, row.id)?;
+            let body = parsed(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into());
+            Ok(OpenedBody { topic: row.topic, received_at: row.received_at, body })
+        })
+        .collect()
 }
 
 /// Lets go of deliveries' bodies, and of what they were found by.

@@ -13,7 +13,8 @@ use vault::VaultError;
 
 use crate::{
     directory::DirectoryEntry,
-    subjects::{About, ask_redactions, asked_redactions},
+    requests::{self, requests_in},
+    subjects::About,
 };
 
 /// How many deliveries a batch takes.
@@ -182,7 +183,7 @@ async fn settle(
         match judge(body, entry, currency, delivery) {
             Verdict::Commands(mut of_delivery) => {
                 let metadata = metadata(delivery);
-                asked.extend(asked_redactions(&key, &mut of_delivery, delivery.note.as_deref()));
+                asked.extend(requests_in(&mut of_delivery, delivery.note.as_deref()));
                 commands.extend(of_delivery.into_iter().map(|command| Envelope::new(command, metadata.clone())));
                 settled.push(delivery.id, "translated", None);
             }
@@ -205,7 +206,7 @@ async fn settle(
     }
     settled.write(tx).await?;
     about.write(tx).await?;
-    ask_redactions(tx, &key, asked).await?;
+    requests::ask(tx, &key, asked).await?;
     Ok(ingested)
 }
 

@@ -28,15 +28,16 @@ pub struct Named {
 
 /// Seals personal fields of one shop. Subjects that have no key yet get one, which the caller must store.
 pub struct Sealer {
-    shop_key: ShopKey,
+    /// `None` once the shop is erased: then so is everybody in it.
+    shop_key: Option<ShopKey>,
     subjects: BTreeMap<Subject, SubjectState>,
     created: Vec<(Subject, Vec<u8>)>,
 }
 
 impl Sealer {
-    /// A sealer that knows no subject yet.
+    /// A sealer that knows no subject yet; without a key, whatever is personal becomes redacted.
     #[must_use]
-    pub fn new(shop_key: ShopKey) -> Self {
+    pub fn new(shop_key: Option<ShopKey>) -> Self {
         Self { shop_key, subjects: BTreeMap::new(), created: Vec::new() }
     }
 
@@ -45,9 +46,9 @@ impl Sealer {
     /// # Errors
     /// [`VaultError::DoesNotOpen`] when the wrapped key is not this shop's and subject's.
     pub fn know(&mut self, subject: Subject, wrapped: Option<&[u8]>) -> Result<(), VaultError> {
-        let state = match wrapped {
-            Some(wrapped) => SubjectState::Key(self.shop_key.unwrap_subject(subject, wrapped)?),
-            None => SubjectState::Redacted,
+        let state = match (wrapped, &self.shop_key) {
+            (Some(wrapped), Some(shop_key)) => SubjectState::Key(shop_key.unwrap_subject(subject, wrapped)?),
+            _ => SubjectState::Redacted,
         };
         self.subjects.insert(subject, state);
         Ok(())
@@ -81,16 +82,15 @@ impl Sealer {
             let Some(plain) = field.clear_json() else {
                 return;
             };
-            match self.key_of(subject) {
-                Ok(Some(key)) => {
+            match self.keys_of(subject) {
+                Ok(Some((shop_key, key))) => {
                     field.set_sealed(key.seal(name, &plain));
                     // The shop's owner is found by being the owner.
                     if subject != Subject::Shop {
                         named.subjects.insert(subject);
                         let contacts = ContactKey::all_in(&plain);
-                        named
-                            .contacts
-                            .extend(contacts.iter().map(|contact| (self.shop_key.contact_digest(contact), subject)));
+                        let digests = contacts.iter().map(|contact| (shop_key.contact_digest(contact), subject));
+                        named.contacts.extend(digests);
                     }
                 }
                 Ok(None) => {
@@ -103,14 +103,15 @@ impl Sealer {
         failure.map_or(Ok(named), Err)
     }
 
-    fn key_of(&mut self, subject: Subject) -> Result<Option<&SubjectKey>, VaultError> {
+    fn keys_of(&mut self, subject: Subject) -> Result<Option<(&ShopKey, &SubjectKey)>, VaultError> {
+        let Some(shop_key) = &self.shop_key else { return Ok(None) };
         if let std::collections::btree_map::Entry::Vacant(entry) = self.subjects.entry(subject) {
-            let (key, wrapped) = self.shop_key.generate_subject(subject)?;
+            let (key, wrapped) = shop_key.generate_subject(subject)?;
             self.created.push((subject, wrapped));
             entry.insert(SubjectState::Key(key));
         }
         Ok(match &self.subjects[&subject] {
-            SubjectState::Key(key) => Some(key),
+            SubjectState::Key(key) => Some((shop_key, key)),
             SubjectState::Redacted => None,
         })
     }

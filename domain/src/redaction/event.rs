@@ -106,6 +106,30 @@ pub struct Erased {
     pub at: DateTime<Utc>,
 }
 
+impl Erased {
+    /// Nobody, of whom nothing was there.
+    #[must_use]
+    pub fn nothing(at: DateTime<Utc>) -> Self {
+        Self {
+            subjects: Vec::new(),
+            keys: 0,
+            streams: 0,
+            values: 0,
+            fields: Vec::new(),
+            bodies: 0,
+            contacts: 0,
+            goes_on_as: None,
+            at,
+        }
+    }
+
+    /// The whole shop was.
+    #[must_use]
+    pub fn is_of_shop(&self) -> bool {
+        self.subjects.contains(&Subject::Shop)
+    }
+}
+
 /// What was looked at after an erasure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
@@ -160,9 +184,8 @@ impl Stored for RedactionEvent {
     fn knows(event_type: &str, event_version: &str) -> bool {
         match event_type {
             "RedactionRequested" | "SubjectsErased" => matches!(event_version, "1" | "2"),
-            "RedactionHeld" | "RedactionReleased" | "RedactionConfirmed" | "RedactionCancelled" | "RedactionCertified" => {
-                event_version == "1"
-            }
+            "RedactionHeld" | "RedactionReleased" | "RedactionConfirmed" | "RedactionCancelled"
+            | "RedactionCertified" => event_version == "1",
             _ => false,
         }
     }

@@ -14,6 +14,7 @@ use crate::{ids::ShopifyShopId, join::Member, money::Currency, version::Version,
 pub struct Shop {
     registered: Option<(Zone, Currency)>,
     shopify_id: Option<ShopifyShopId>,
+    first_installed_at: Option<DateTime<Utc>>,
     installed_at: Option<DateTime<Utc>>,
     uninstalled_at: Option<DateTime<Utc>>,
     newest: Option<Version>,
@@ -51,6 +52,12 @@ impl Shop {
     #[must_use]
     pub fn installed_at(&self) -> Option<DateTime<Utc>> {
         self.installed_at
+    }
+
+    /// When the app was first put in.
+    #[must_use]
+    pub fn first_installed_at(&self) -> Option<DateTime<Utc>> {
+        self.first_installed_at
     }
 
     /// Its key is destroyed.
@@ -116,6 +123,7 @@ impl Aggregate for Shop {
             ShopEvent::ShopRegistered { shopify_id, timezone, currency, at, .. } => {
                 self.registered = Some((timezone, currency));
                 self.shopify_id = shopify_id.or(self.shopify_id);
+                self.first_installed_at = Some(self.first_installed_at.map_or(at, |first| first.min(at)));
                 self.installed_at = self.installed_at.max(Some(at));
             }
             ShopEvent::ShopUpdated { version, timezone, currency, .. } => {

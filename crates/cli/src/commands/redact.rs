@@ -1,18 +1,19 @@
-//! `redact customer|list|show|hold|release|confirm|cancel`
+//! `redact customer|shop|list|show|hold|release|confirm|cancel`
 
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use chrono::{TimeDelta, Utc};
-use compliance::{Answer, Ask, Match, Person};
+use chrono::{DateTime, TimeDelta, Utc};
+use compliance::{Answer, Ask, Match, Whom};
 use domain::redaction::{Redaction, RedactionCommand};
 use event_store::ShopTx;
 use serde_json::{Value, json};
+use shopify::ShopDomain;
 use vault::ContactKey;
 
 use super::{FEW, output};
 use crate::{
-    args::{PersonArgs, RedactCommand, WhichRedaction},
+    args::{AskArgs, PersonArgs, RedactCommand, WhichRedaction},
     config::Environment,
     session::{Schema, Session},
 };
@@ -24,39 +25,14 @@ pub async fn run(environment: &Environment, command: RedactCommand) -> anyhow::R
     let session = Session::open(environment, FEW, Schema::Require).await?;
     let now = Utc::now();
     match command {
-        RedactCommand::Customer { shop, person, reason, by, dry_run, all, now: at_once } => {
-            let entry = session.shop(&shop).await?;
-            let person = person_of(&person)?;
-            let mut tx = session.database.begin(entry.shop).await?;
-            if dry_run {
-                let plan = compliance::plan(&mut tx, &person).await?;
-                tx.commit().await?;
-                output::json(&json!({ "would_erase": matches(&plan.matches), "streams": plan.streams,
-                                      "values": plan.values }));
-                return Ok(ExitCode::SUCCESS);
-            }
-            let hold = TimeDelta::hours(environment.redaction_hold_hours.into());
-            let asked = Ask { person, reason, by, at: now, hold, all };
-            match compliance::ask(&mut tx, asked).await? {
-                Answer::Nobody => bail!("nobody is known by that"),
-                Answer::Several(found) => {
-                    output::json(&json!({ "several": matches(&found) }));
-                    bail!("several persons are known by that: choose one by --id, or say that --all are meant");
-                }
-                Answer::Asked { id, due_at, matches: found } => {
-                    if let Some(confirmer) = at_once {
-                        let confirm = RedactionCommand::Confirm { by: confirmer.clone(), at: now };
-                        compliance::tell(&mut tx, &id, confirm, &confirmer).await?;
-                        ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
-                    }
-                    tx.commit().await?;
-                    output::json(&json!({ "id": id, "due_at": due_at, "erases": matches(&found) }));
-                }
-            }
+        RedactCommand::Customer { shop, person, asked, all } => {
+            let whom = customer_of(&person)?;
+            ask(environment, &session, &shop, whom, asked, all, now).await?;
         }
+        RedactCommand::Shop { shop, asked } => ask(environment, &session, &shop, Whom::Shop, asked, false, now).await?,
         RedactCommand::List { shop } => {
-            let entry = session.shop(&shop).await?;
-            let mut tx = session.database.begin_reading(entry.shop).await?;
+            let shop = session.any_shop(&shop).await?;
+            let mut tx = session.database.begin_reading(shop).await?;
             let mut before: Option<String> = None;
             loop {
                 let page = compliance::redactions(&mut tx, before.as_deref(), PAGE).await?;
@@ -68,8 +44,8 @@ pub async fn run(environment: &Environment, command: RedactCommand) -> anyhow::R
             }
         }
         RedactCommand::Show(which) => {
-            let entry = session.shop(&which.shop).await?;
-            let mut tx = session.database.begin_reading(entry.shop).await?;
+            let shop = session.any_shop(&which.shop).await?;
+            let mut tx = session.database.begin_reading(shop).await?;
             let redaction: Redaction = tx.load(&which.id).await?;
             redaction.status().context("there is no such redaction")?;
             output::line(serde_json::to_string_pretty(&told(&which.id, &redaction))?);
@@ -85,13 +61,51 @@ pub async fn run(environment: &Environment, command: RedactCommand) -> anyhow::R
     Ok(ExitCode::SUCCESS)
 }
 
+async fn ask(
+    environment: &Environment,
+    session: &Session,
+    shop: &ShopDomain,
+    whom: Whom,
+    AskArgs { reason, by, dry_run, now: at_once }: AskArgs,
+    all: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let entry = session.shop(shop).await?;
+    let mut tx = session.database.begin(entry.shop).await?;
+    if dry_run {
+        let plan = compliance::plan(&mut tx, &whom).await?;
+        tx.commit().await?;
+        output::json(&json!({ "would_erase": matches(&plan.matches), "streams": plan.streams, "values": plan.values }));
+        return Ok(());
+    }
+    let hold = TimeDelta::hours(environment.redaction_hold_hours.into());
+    let asked = Ask { whom, reason, by, at: now, hold, all };
+    match compliance::ask(&mut tx, asked).await? {
+        Answer::Nobody => bail!("nobody is known by that"),
+        Answer::Several(found) => {
+            output::json(&json!({ "several": matches(&found) }));
+            bail!("several persons are known by that: choose one by --id, or say that --all are meant");
+        }
+        Answer::Asked { id, due_at, matches: found } => {
+            if let Some(confirmer) = at_once {
+                let confirm = RedactionCommand::Confirm { by: confirmer.clone(), at: now };
+                compliance::tell(&mut tx, &id, confirm, &confirmer).await?;
+                ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
+            }
+            tx.commit().await?;
+            output::json(&json!({ "id": id, "shop": entry.shop, "due_at": due_at, "erases": matches(&found) }));
+        }
+    }
+    Ok(())
+}
+
 async fn act(
     session: &Session,
     which: &WhichRedaction,
     command: impl FnOnce(String) -> RedactionCommand,
 ) -> anyhow::Result<()> {
-    let entry = session.shop(&which.shop).await?;
-    let mut tx: ShopTx = session.database.begin(entry.shop).await?;
+    let shop = session.any_shop(&which.shop).await?;
+    let mut tx: ShopTx = session.database.begin(shop).await?;
     compliance::tell(&mut tx, &which.id, command(which.by.clone()), &which.by).await?;
     // Whether it is due now, workers see.
     ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
@@ -101,12 +115,12 @@ async fn act(
     Ok(())
 }
 
-fn person_of(args: &PersonArgs) -> anyhow::Result<Person> {
+fn customer_of(args: &PersonArgs) -> anyhow::Result<Whom> {
     let PersonArgs { id, email, phone } = args;
     Ok(match (id, email, phone) {
-        (Some(id), ..) => Person::Customer(domain::ids::CustomerId(*id)),
-        (_, Some(email), _) => Person::Email(ContactKey::of_email(email).context("--email is no e-mail address")?),
-        (.., Some(phone)) => Person::Phone(ContactKey::of_phone(phone).context("--phone is no telephone number")?),
+        (Some(id), ..) => Whom::Customer(domain::ids::CustomerId(*id)),
+        (_, Some(email), _) => Whom::Email(ContactKey::of_email(email).context("--email is no e-mail address")?),
+        (.., Some(phone)) => Whom::Phone(ContactKey::of_phone(phone).context("--phone is no telephone number")?),
         (None, None, None) => bail!("who? --id, --email or --phone"),
     })
 }

@@ -1,0 +1,273 @@
+//! Telling somebody what is kept of them: put together by a worker, sealed under their own key, handed out for a while.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{
+    Command, Sealed, ShopId, Subject,
+    export::{Built, Export, ExportCommand, ExportRequest, ExportStatus, Gone},
+};
+use event_store::{Database, Envelope, Metadata, ShopTx, StoreError, as_sealed, open_sealed, shop_key};
+use ingest::{find_bodies, open_bodies};
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use vault::SubjectKey;
+
+use crate::{Match, Named, Reason, Whom, matches, states_before, states_without};
+
+/// How long an export can be fetched.
+pub const KEPT_FOR: TimeDelta = TimeDelta::days(7);
+/// By what a part is bound to being one.
+const FIELD: &str = "export";
+
+/// What came of asking for an export.
+#[derive(Debug)]
+pub enum ExportAnswer {
+    /// Nobody is known by that.
+    Nobody,
+    /// Several are: somebody has to choose. What is kept of one is not for another's eyes.
+    Several(Vec<Match>),
+    /// It is being put together.
+    Asked(String),
+}
+
+/// Asks for an export. The caller commits.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn ask_export(
+    tx: &mut ShopTx,
+    whom: &Whom,
+    reason: &Reason,
+    by: &str,
+    at: DateTime<Utc>,
+) -> Result<ExportAnswer, StoreError> {
+    tx.lock_log().await?;
+    tx.name_subjects().await?;
+    let found = matches(tx, whom).await?;
+    match found.len() {
+        0 => return Ok(ExportAnswer::Nobody),
+        1 => {}
+        _ => return Ok(ExportAnswer::Several(found)),
+    }
+    let id = Uuid::now_v7().to_string();
+    let request = ExportRequest {
+        subjects: found.iter().map(|found| found.subject).collect(),
+        reason: reason.to_string(),
+        by: by.to_owned(),
+        at,
+        request: None,
+    };
+    tell_export(tx, &id, ExportCommand::Request(request), by).await?;
+    ingest::enqueue(tx, ingest::REDACT, 0.0).await?;
+    Ok(ExportAnswer::Asked(id))
+}
+
+/// Appends a command to an export, as `by`.
+///
+/// # Errors
+/// [`StoreError::Refused`] with the aggregate's reason, or [`StoreError`].
+pub async fn tell_export(tx: &mut ShopTx, id: &str, command: ExportCommand, by: &str) -> Result<(), StoreError> {
+    let metadata = Metadata::from_source("command").with("actor", by);
+    tx.execute(vec![Envelope::new(Command::Export(id.to_owned(), command), metadata)]).await?;
+    Ok(())
+}
+
+/// At most `limit` of a shop's exports, the newest first, those that were asked for before one of them.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn exports(tx: &mut ShopTx, before: Option<&str>, limit: i64) -> Result<Vec<(String, Export)>, StoreError> {
+    states_before(tx, before, limit).await
+}
+
+/// Exports that are being put together or can be fetched.
+pub(crate) async fn kept(tx: &mut ShopTx) -> Result<Vec<(String, Export)>, StoreError> {
+    states_without(tx, &["ExportGone"]).await
+}
+
+/// Puts together what is waited for, and lets go of what was there long enough. Returns when the next one goes.
+pub(crate) async fn run_exports(
+    database: &Database,
+    shop: ShopId,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let mut tx = database.begin_reading(shop).await?;
+    let pending = kept(&mut tx).await?;
+    tx.commit().await?;
+    let (mut next, mut failed) = (None::<DateTime<Utc>>, None);
+    for (id, export) in pending {
+        let outcome = match (export.status(), &export.built) {
+            (Some(ExportStatus::Waiting), _) => build(database, shop, &id, now).await.map(Some),
+            (Some(ExportStatus::Ready), Some(built)) if built.expires_at <= now => {
+                expire(database, shop, &id, now).await.map(|()| None)
+            }
+            (Some(ExportStatus::Ready), Some(built)) => Ok(Some(built.expires_at)),
+            _ => Ok(None),
+        };
+        match outcome {
+            Ok(Some(due)) => next = Some(next.map_or(due, |next| next.min(due))),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%shop, export = id, error = &error as &dyn std::error::Error, "an export failed");
+                failed = Some(error);
+            }
+        }
+    }
+    failed.map_or(Ok(next), Err)
+}
+
+async fn expire(database: &Database, shop: ShopId, id: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let mut tx = database.begin(shop).await?;
+    tell_export(&mut tx, id, ExportCommand::Drop { why: Gone::Expired, at: now }, "export").await?;
+    sqlx::query!("DELETE FROM exports WHERE shop_id = $1 AND export_id = $2", shop.0, id).execute(&mut *tx).await?;
+    tx.commit().await
+}
+
+/// Returns until when it can be fetched.
+async fn build(database: &Database, shop: ShopId, id: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, StoreError> {
+    let expires_at = now + KEPT_FOR;
+    let mut tx = database.begin(shop).await?;
+    // So that nobody is erased between reading and writing.
+    tx.lock_log().await?;
+    let export: Export = tx.load(id).await?;
+    let Some(request) = export.request.filter(|_| export.built.is_none()) else { return Ok(expires_at) };
+    let mut built = Built { histories: 0, values: 0, bytes: 0, at: now, expires_at };
+    if let Some(key) = tx.living_shop_key().await? {
+        let asked: BTreeSet<Subject> = request.subjects.iter().copied().collect();
+        let keys = tx.subject_keys(&key, &asked).await?;
+        for (subject, own_key) in keys {
+            let part = part(&mut tx, subject, &mut built).await?;
+            let text = serde_json::to_vec(&part).map_err(|fault| StoreError::Refused(fault.into()))?;
+            built.bytes += text.len() as u64;
+            sqlx::query!(
+                "INSERT INTO exports (shop_id, export_id, subject, sealed, expires_at) VALUES ($1, $2, $3, $4, $5)",
+                shop.0,
+                id,
+                subject.to_string(),
+                own_key.seal(FIELD, &text).bytes,
+                expires_at,
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+    }
+    tell_export(&mut tx, id, ExportCommand::Build(built), "export").await?;
+    tx.commit().await?;
+    Ok(expires_at)
+}
+
+/// All that is kept of a subject: every event of the histories that they stand in, what is theirs opened, and the bodies of
+/// deliveries about them that are still there.
+async fn part(tx: &mut ShopTx, subject: Subject, built: &mut Built) -> Result<Value, StoreError> {
+    let key = shop_key(tx).await?;
+    let named = Named::of(tx, [subject]).await?;
+    let keys = tx.subject_keys(&key, &named.subjects).await?;
+    let events = tx.events_of(&named.streams).await?;
+    let mut histories: BTreeMap<(String, String), Vec<Value>> = BTreeMap::new();
+    for event in events {
+        let mut says: Value = serde_json::from_str(&event.payload).unwrap_or_default();
+        built.values += open_all(&mut says, &keys);
+        histories.entry((event.aggregate_type, event.aggregate_id)).or_default().push(json!({
+            "recorded_at": event.recorded_at, "event": event.event_type, "says": says,
+        }));
+    }
+    built.histories += histories.len() as u64;
+    let histories: Vec<Value> = histories
+        .into_iter()
+        .map(|((kind, number), events)| json!({ "type": kind, "id": number, "events": events }))
+        .collect();
+    let contacts = tx.contacts_of(&named.subjects).await?;
+    let deliveries = find_bodies(tx, &key, &named.subjects, &contacts, &[]).await?;
+    let deliveries: Vec<Value> = open_bodies(tx, &key, &deliveries)
+        .await?
+        .into_iter()
+        .map(|delivery| json!({ "topic": delivery.topic, "received_at": delivery.received_at, "body": delivery.body }))
+        .collect();
+    Ok(json!({ "subject": subject, "histories": histories, "deliveries": deliveries }))
+}
+
+/// Opens what the keys open, and says so of the rest. Returns how many were opened.
+fn open_all(value: &mut Value, keys: &BTreeMap<Subject, SubjectKey>) -> u64 {
+    if let Some(sealed) = as_sealed(value) {
+        let opened = keys.get(&sealed.subject).and_then(|key| open_sealed(&sealed, key).ok());
+        let opened = opened.and_then(|json| serde_json::from_slice(&json).ok());
+        let count = u64::from(opened.is_some());
+        *value = opened.unwrap_or_else(|| "[another's]".into());
+        return count;
+    }
+    match value {
+        Value::Object(members) => members.values_mut().map(|member| open_all(member, keys)).sum(),
+        Value::Array(members) => members.iter_mut().map(|member| open_all(member, keys)).sum(),
+        _ => 0,
+    }
+}
+
+/// Lets go of exports in which somebody is who is erased now. The commands say so in their histories.
+pub(crate) async fn drop_exports(
+    tx: &mut ShopTx,
+    subjects: &BTreeSet<Subject>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Command>, StoreError> {
+    let mut commands = Vec::new();
+    for (id, export) in kept(tx).await? {
+        if export.request.iter().flat_map(|request| &request.subjects).any(|subject| subjects.contains(subject)) {
+            let shop = tx.shop();
+            sqlx::query!("DELETE FROM exports WHERE shop_id = $1 AND export_id = $2", shop.0, id)
+                .execute(&mut **tx)
+                .await?;
+            commands.push(Command::Export(id, ExportCommand::Drop { why: Gone::Redacted, at: now }));
+        }
+    }
+    Ok(commands)
+}
+
+/// What is handed out.
+#[derive(Debug, Serialize)]
+pub struct Document {
+    /// Of the export.
+    pub export: String,
+    /// The shop's permanent domain.
+    pub shop: String,
+    /// When it was put together.
+    pub made_at: DateTime<Utc>,
+    /// Whoever it was asked of, `customer:42` …, of whom nothing personal is kept.
+    pub nothing_kept_of: Vec<Subject>,
+    /// For each other one what is kept: histories with all their events, and deliveries as they came.
+    pub kept: Vec<Value>,
+}
+
+/// Hands an export out, and records who fetched it. The caller commits before it sends anything.
+///
+/// # Errors
+/// [`StoreError::Refused`] with the aggregate's reason, or [`StoreError`].
+pub async fn fetch(tx: &mut ShopTx, id: &str, form: &str, by: &str, at: DateTime<Utc>) -> Result<Document, StoreError> {
+    tell_export(tx, id, ExportCommand::Fetch { by: by.to_owned(), form: form.to_owned(), at }, by).await?;
+    let export: Export = tx.load(id).await?;
+    let shop = tx.shop();
+    let key = shop_key(tx).await?;
+    let asked: BTreeSet<Subject> = export.request.into_iter().flat_map(|request| request.subjects).collect();
+    let keys = tx.subject_keys(&key, &asked).await?;
+    let parts = sqlx::query!(
+        "SELECT subject, sealed FROM exports WHERE shop_id = $1 AND export_id = $2 ORDER BY subject",
+        shop.0,
+        id
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let (mut kept, mut nothing) = (Vec::new(), asked);
+    for part in parts {
+        let Ok(subject) = part.subject.parse::<Subject>() else { continue };
+        let Some(key) = keys.get(&subject) else { continue };
+        let opened = key.open(FIELD, &Sealed { subject, bytes: part.sealed });
+        let opened = opened.map_err(|error| StoreError::Keys(shop, error))?;
+        kept.push(serde_json::from_slice(&opened).map_err(|fault| StoreError::Refused(fault.into()))?);
+        nothing.remove(&subject);
+    }
+    let domain = sqlx::query_scalar!("SELECT domain FROM directory WHERE shop_id = $1", shop.0);
+    let domain = domain.fetch_optional(&mut **tx).await?.unwrap_or_default();
+    let made_at = export.built.map_or(at, |built| built.at);
+    let nothing_kept_of = nothing.into_iter().collect();
+    Ok(Document { export: id.to_owned(), shop: domain, made_at, nothing_kept_of, kept })
+}

@@ -1,0 +1,200 @@
+//! Erasing a whole shop: its key, and with it whatever was sealed for it. Its log stays, and says only what is not personal.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use domain::{
+    Command, ShopId, Subject,
+    redaction::{Erased, Redaction, RedactionCommand, RedactionError, Request, Status},
+    shop::{Shop, ShopCommand},
+};
+use event_store::{Database, Envelope, Metadata, ShopTx, StoreError, events};
+use futures::TryStreamExt;
+use ingest::{REDACT, Registration, enqueue, hand_over, lock_entry, strike_off};
+use read_models::{PROJECTIONS, projection};
+
+use crate::{
+    Named,
+    erase::{Before, collect_words, write},
+    open,
+    receipt::{Looked, says_any},
+};
+
+/// Rows of each kind that are let go at a time.
+const STEP: i64 = 5_000;
+
+/// Destroys a shop's key, if that is due. What came since a later installation goes on as another shop first.
+pub(crate) async fn erase_shop(
+    database: &Database,
+    shop: ShopId,
+    id: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<Before>, StoreError> {
+    let mut tx = database.begin(shop).await?;
+    // In the order in which a registration takes them.
+    let entry = lock_entry(&mut tx).await?;
+    tx.lock_log().await?;
+    let redaction: Redaction = tx.load(id).await?;
+    if redaction.erased.is_some() {
+        return Ok(None);
+    }
+    let request = redaction.request.ok_or_else(|| StoreError::Refused(Box::new(RedactionError::Unknown)))?;
+    let others: Vec<_> = open(&mut tx).await?.into_iter().filter(|(other, _)| other != id).collect();
+    if others.iter().any(|(_, other)| is_legally_held(other)) {
+        return Err(StoreError::Refused(Box::new(RedactionError::Held)));
+    }
+    let key = tx.living_shop_key().await?;
+    let of_shop: Shop = tx.load(Shop::ID).await?;
+    let history = tx.histories("shop", &[Shop::ID.to_owned()], i64::MAX).await?;
+    let own = BTreeSet::from([Subject::Shop]);
+    let mut words = BTreeSet::new();
+    if let Some(key) = &key {
+        let keys = tx.subject_keys(key, &own).await?;
+        for value in ShopTx::values_of(&history, &own) {
+            if let Some(opened) = keys.get(&Subject::Shop).and_then(|key| value.open(key).ok()) {
+                collect_words(&serde_json::from_slice(&opened).unwrap_or_default(), &mut words);
+            }
+        }
+    }
+
+    let mut goes_on_as = None;
+    if let (Some(since), Some(key), Some(entry), Some(currency)) =
+        (request.installed_again_at, &key, entry, of_shop.currency())
+    {
+        let (domain, shopify_id, timezone) = (entry.domain, entry.shopify_id, of_shop.timezone());
+        // The new one has the same name.
+        words.retain(|word| !word.eq_ignore_ascii_case(domain.as_str()));
+        let registration = Registration { domain, shopify_id, timezone, currency };
+        let new = hand_over(&mut tx, key, &registration, since).await?;
+        carry_over(&mut tx, new, &others).await?;
+        goes_on_as = Some(new);
+    }
+    strike_off(&mut tx, REDACT).await?;
+
+    let counts = sqlx::query!(
+        r#"SELECT (SELECT count(*) FROM events WHERE shop_id = $1 AND sequence = 1) AS "streams!",
+                  (SELECT count(*) FROM inbox WHERE shop_id = $1 AND body IS NOT NULL) AS "bodies!",
+                  (SELECT count(*) FROM subject_contacts WHERE shop_id = $1) AS "contacts!""#,
+        shop.0,
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let keys = tx.destroy_shop().await?;
+    let erased = Erased {
+        subjects: vec![Subject::Shop],
+        keys: keys + u64::from(key.is_some()),
+        streams: counts.streams.unsigned_abs(),
+        bodies: counts.bodies.unsigned_abs(),
+        contacts: counts.contacts.unsigned_abs(),
+        goes_on_as,
+        // Sealed values are not counted: nobody is kept waiting for that.
+        ..Erased::nothing(now)
+    };
+    // Whoever was to be looked for is erased with the shop.
+    let released = others.iter().filter(|(_, other)| other.status() == Some(Status::Held)).map(|(other, _)| {
+        Command::Redaction(other.clone(), RedactionCommand::Release { by: "redaction".to_owned(), at: now })
+    });
+    let tombstone = Command::Shop(ShopCommand::Redact { redaction: id.to_owned() });
+    write(&mut tx, id, erased, released.chain([tombstone]).collect()).await?;
+    tx.commit().await?;
+    Ok(Some(Before { named: Named::default(), words: words.into_iter().collect(), sums: None }))
+}
+
+/// Held by somebody's word, not because a request of Shopify's was odd.
+pub(crate) fn is_legally_held(redaction: &Redaction) -> bool {
+    redaction.status() == Some(Status::Held) && redaction.held_by.as_deref() != Some(ingest::WEBHOOK)
+}
+
+/// The new shop keeps nothing of whoever was erased in the old one, and is asked what was asked of the old one.
+async fn carry_over(tx: &mut ShopTx, new: ShopId, open: &[(String, Redaction)]) -> Result<(), StoreError> {
+    let old = tx.shop();
+    let erased = sqlx::query_scalar!("SELECT subject FROM subject_keys WHERE shop_id = $1 AND wrapped IS NULL", old.0)
+        .fetch_all(&mut **tx)
+        .await?;
+    tx.turn_to(new).await?;
+    let erased: BTreeSet<Subject> = erased.iter().filter_map(|subject| subject.parse().ok()).collect();
+    tx.destroy_subjects(&erased, &BTreeSet::new()).await?;
+    let mut envelopes = Vec::new();
+    for (id, redaction) in open {
+        let Some(request) = redaction.request.clone().filter(|request| !request.is_of_shop()) else { continue };
+        let Request { at, by, .. } = request.clone();
+        let mut commands = vec![RedactionCommand::Request(request)];
+        let held = redaction.hold.clone().zip(redaction.held_by.clone());
+        commands.extend(held.map(|(reason, by)| RedactionCommand::Hold { reason, by, at }));
+        commands.extend(redaction.confirmed_by.clone().map(|by| RedactionCommand::Confirm { by, at }));
+        let metadata = Metadata::from_source("command").with("actor", by);
+        let tell = |command| Envelope::new(Command::Redaction(id.clone(), command), metadata.clone());
+        envelopes.extend(commands.into_iter().map(tell));
+    }
+    if !envelopes.is_empty() {
+        tx.execute(envelopes).await?;
+        enqueue(tx, REDACT, 0.0).await?;
+    }
+    tx.turn_to(old).await
+}
+
+/// Lets go of all that is left of a shop whose key is destroyed, but for its log, a little at a time.
+pub(crate) async fn sweep(database: &Database, shop: ShopId) -> Result<(), StoreError> {
+    let names: Vec<String> = PROJECTIONS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut tx = database.begin(shop).await?;
+    for statement in ["DELETE FROM live_generations", "DELETE FROM checkpoints"] {
+        sqlx::query(&format!("{statement} WHERE shop_id = $1 AND projection = ANY ($2)"))
+            .bind(shop.0)
+            .bind(&names)
+            .execute(&mut *tx)
+            .await?;
+    }
+    tx.commit().await?;
+    loop {
+        let mut tx = database.begin(shop).await?;
+        let mut gone = tx.sweep_shop(STEP).await?;
+        for model in names.iter().filter_map(|name| projection(name)) {
+            gone += model.delete(&mut tx, shop, STEP).await?;
+        }
+        tx.commit().await?;
+        if gone == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Follows the shop's whole chain up to an erasure and looks for words on the way, and for rows that should be gone.
+pub(crate) async fn look_at_shop(
+    database: &Database,
+    shop: ShopId,
+    up_to: i64,
+    words: &[String],
+) -> Result<Looked, StoreError> {
+    let mut found = BTreeSet::new();
+    let mut links = 0;
+    let mut hash = event_store::GENESIS;
+    let mut log = events(database, shop, 0, up_to);
+    while let Some(event) = log.try_next().await? {
+        links += 1;
+        hash = event.link(shop).hash(&hash);
+        if event.position != links || hash.as_slice() != event.hash {
+            let what = "a link of an erased shop's log".to_owned();
+            return Err(StoreError::BrokenChain { shop, position: links, what });
+        }
+        found.extend(says_any(&[&event.payload, &event.metadata], words));
+    }
+    let mut tx = database.begin(shop).await?;
+    let left = sqlx::query_scalar!(
+        r#"SELECT (SELECT count(*) FROM shop_keys WHERE shop_id = $1 AND wrapped IS NOT NULL)
+                + (SELECT count(*) FROM subject_keys WHERE shop_id = $1 AND wrapped IS NOT NULL)
+                + (SELECT count(*) FROM inbox WHERE shop_id = $1)
+                + (SELECT count(*) FROM inbox_subjects WHERE shop_id = $1)
+                + (SELECT count(*) FROM subject_contacts WHERE shop_id = $1)
+                + (SELECT count(*) FROM snapshots WHERE shop_id = $1)
+                + (SELECT count(*) FROM exports WHERE shop_id = $1)
+                + (SELECT count(*) FROM sale_fact WHERE shop_id = $1)
+                + (SELECT count(*) FROM daily_sales WHERE shop_id = $1)
+                + (SELECT count(*) FROM order_list WHERE shop_id = $1)
+                + (SELECT count(*) FROM directory WHERE shop_id = $1) AS "left!""#,
+        shop.0,
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(Looked { found: found.len() as u64 + left.unsigned_abs(), links: links.unsigned_abs(), sums_unchanged: None })
+}

@@ -1,0 +1,216 @@
+//! What Shopify asks about persons and shops, as it stands in deliveries: that somebody be erased, or be told what is kept.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{
+    Command, Digest, Personal, Subject,
+    compliance::{ComplianceKind, ComplianceRequest},
+    document::DocumentCommand,
+    export::{ExportCommand, ExportRequest},
+    redaction::{Redaction, RedactionCommand, Request},
+    shop::Shop,
+};
+use event_store::{Envelope, Metadata, ShopTx, StoreError};
+use vault::{ContactKey, ShopKey};
+
+use crate::inbox::keeps_all_bodies;
+
+/// The kind of work that is made by whoever asks that somebody be erased or told.
+pub const REDACT: &str = "redact";
+
+/// How long the erasure of a shop is waited with whose app nobody has seen removed.
+const STILL_INSTALLED_WAIT: TimeDelta = TimeDelta::hours(24);
+
+/// Who asks, as the log names it.
+pub const WEBHOOK: &str = "webhook";
+const ODD: &str = "the delivery was odd: see that it is Shopify's request, then release or cancel";
+
+/// Leaves work of a kind for later, in the transaction that makes it.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn enqueue(tx: &mut ShopTx, kind: &str, in_s: f64) -> Result<(), StoreError> {
+    let shop = tx.shop();
+    sqlx::query!(
+        "INSERT INTO work_queue (shop_id, kind, due_at) VALUES ($1, $2, now() + make_interval(secs => $3))",
+        shop.0,
+        kind,
+        in_s,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// A request of Shopify's.
+pub(crate) struct Asked {
+    kind: ComplianceKind,
+    digest: Digest,
+    /// The history that says that it came.
+    history: String,
+    subjects: BTreeSet<Subject>,
+    /// Where it names nobody by number.
+    contacts: Vec<ContactKey>,
+    /// What was odd about the delivery.
+    note: Option<String>,
+    triggered_at: Option<DateTime<Utc>>,
+    received_at: DateTime<Utc>,
+}
+
+/// Takes the requests out of commands. An address or a number by which nobody is named is not to be kept: sealed as the shop's
+/// own, it would outlive whom it is of.
+pub(crate) fn requests_in(commands: &mut [Command], note: Option<&str>) -> Vec<Asked> {
+    let mut asked = Vec::new();
+    for command in commands {
+        let Command::Compliance(request, DocumentCommand::Observe { version, value }) = command else { continue };
+        asked.push(Asked {
+            kind: value.kind,
+            digest: version.digest,
+            history: request.clone(),
+            contacts: if value.customer_id.is_none() { take_contacts(value) } else { Vec::new() },
+            subjects: subjects_of(value),
+            note: note.map(str::to_owned),
+            triggered_at: version.triggered_at,
+            received_at: value.received_at,
+        });
+    }
+    asked
+}
+
+fn subjects_of(request: &ComplianceRequest) -> BTreeSet<Subject> {
+    if request.kind == ComplianceKind::ShopRedaction {
+        return BTreeSet::from([Subject::Shop]);
+    }
+    let orders = request.orders.iter().copied().map(Subject::Order);
+    orders.chain(request.customer_id.map(Subject::Customer)).collect()
+}
+
+fn take_contacts(request: &mut ComplianceRequest) -> Vec<ContactKey> {
+    let Some(Personal::Clear(contact)) = request.contact.take() else { return Vec::new() };
+    let email = contact.email.as_deref().and_then(ContactKey::of_email);
+    email.into_iter().chain(contact.phone.as_deref().and_then(ContactKey::of_phone)).collect()
+}
+
+/// Asks for what Shopify asks. After the batch's other news, whose persons it may be about.
+pub(crate) async fn ask(tx: &mut ShopTx, key: &ShopKey, asked: Vec<Asked>) -> Result<(), StoreError> {
+    if asked.is_empty() {
+        return Ok(());
+    }
+    tx.lock_log().await?;
+    tx.name_subjects().await?;
+    for mut request in asked {
+        let named_by_number = request.contacts.is_empty() && !request.subjects.is_empty();
+        request.subjects.extend(tx.subjects_of_contacts(key, &request.contacts).await?);
+        let commands = match request.kind {
+            ComplianceKind::CustomerData => vec![request.export(key)],
+            ComplianceKind::CustomerRedaction => of_customer(tx, key, &request, named_by_number).await?,
+            ComplianceKind::ShopRedaction => of_shop(tx, key, &request).await?,
+        };
+        let metadata = Metadata::from_source("webhook").with("actor", WEBHOOK).with("causation_id", &request.history);
+        tx.execute(commands.into_iter().map(|command| Envelope::new(command, metadata.clone())).collect()).await?;
+    }
+    enqueue(tx, REDACT, 0.0).await
+}
+
+/// Due at once. One that names nobody by number, or came oddly, is held until somebody has looked: addresses and numbers are
+/// shared, and what is erased cannot be had back.
+async fn of_customer(
+    tx: &mut ShopTx,
+    key: &ShopKey,
+    request: &Asked,
+    named_by_number: bool,
+) -> Result<Vec<Command>, StoreError> {
+    let hold = match request.note {
+        Some(_) => Some(ODD),
+        None if request.subjects.is_empty() => Some("nobody is known by what it names: find who is meant, or cancel"),
+        None if !named_by_number => Some("named by address or number alone: see who is meant, then release or cancel"),
+        None => None,
+    };
+    request.redaction(tx, key, TimeDelta::zero(), None, hold).await
+}
+
+/// What it asks for is told by when it was triggered, which is not signed: so nothing that came since the app was last put in
+/// is erased by a request from before, and nothing at once while the app is in.
+async fn of_shop(tx: &mut ShopTx, key: &ShopKey, request: &Asked) -> Result<Vec<Command>, StoreError> {
+    let shop: Shop = tx.load(Shop::ID).await?;
+    let is_before = |installed: &DateTime<Utc>| request.triggered_at.is_some_and(|at| at < *installed);
+    if shop.first_installed_at().is_some_and(|first| is_before(&first)) {
+        return Ok(Vec::new()); // of an installation that nothing is kept of
+    }
+    let installed_again_at = shop.installed_at().filter(is_before);
+    let wait = match installed_again_at {
+        None if shop.is_installed() => STILL_INSTALLED_WAIT,
+        _ => TimeDelta::zero(),
+    };
+    let hold = match (&request.note, installed_again_at) {
+        (Some(_), _) => Some(ODD),
+        (None, Some(since)) if !keeps_all_bodies(tx, since).await? => Some(
+            "the app was put in again since, and not all that came since is kept as it came: released, only what is kept stays",
+        ),
+        _ => None,
+    };
+    request.redaction(tx, key, wait, installed_again_at, hold).await
+}
+
+impl Asked {
+    /// The redaction, unless it is asked for already.
+    async fn redaction(
+        &self,
+        tx: &mut ShopTx,
+        key: &ShopKey,
+        wait: TimeDelta,
+        installed_again_at: Option<DateTime<Utc>>,
+        hold: Option<&str>,
+    ) -> Result<Vec<Command>, StoreError> {
+        let Some(id) = self.redaction_id(tx, key).await? else { return Ok(Vec::new()) };
+        let (at, by) = (self.received_at, || WEBHOOK.to_owned());
+        let asked = RedactionCommand::Request(Request {
+            subjects: self.subjects.iter().copied().collect(),
+            reason: self.topic().to_owned(),
+            by: by(),
+            at,
+            due_at: at + wait,
+            request: Some(self.history.clone()),
+            needs_confirmation: false,
+            installed_again_at,
+        });
+        let hold = hold.map(|reason| RedactionCommand::Hold { reason: reason.to_owned(), by: by(), at });
+        Ok([asked].into_iter().chain(hold).map(|command| Command::Redaction(id.clone(), command)).collect())
+    }
+
+    /// Of the body: the same one again is the same redaction, unless it came after that was cancelled. Keyed: what the body says
+    /// could be guessed.
+    async fn redaction_id(&self, tx: &mut ShopTx, key: &ShopKey) -> Result<Option<String>, StoreError> {
+        let mut seed = self.digest.0.to_vec();
+        loop {
+            let id = hex::encode(key.pseudonym(&seed));
+            let known: Redaction = tx.load(&id).await?;
+            match (known.request, known.cancelled_at) {
+                (None, _) => return Ok(Some(id)),
+                (_, Some(cancelled)) if cancelled < self.received_at => seed.push(0),
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    fn export(&self, key: &ShopKey) -> Command {
+        let request = ExportRequest {
+            subjects: self.subjects.iter().copied().collect(),
+            reason: self.topic().to_owned(),
+            by: WEBHOOK.to_owned(),
+            at: self.received_at,
+            request: Some(self.history.clone()),
+        };
+        let id = hex::encode(key.pseudonym(&self.digest.0));
+        Command::Export(id, ExportCommand::Request(request))
+    }
+
+    fn topic(&self) -> &'static str {
+        match self.kind {
+            ComplianceKind::CustomerData => "customers/data_request",
+            ComplianceKind::CustomerRedaction => "customers/redact",
+            ComplianceKind::ShopRedaction => "shop/redact",
+        }
+    }
+}

@@ -1,0 +1,93 @@
+-- Shops that were erased: their logs go on being verified, and their receipts shown. No content, no row-level security.
+CREATE TABLE former_shops (
+    shop_id     uuid        NOT NULL,
+    redacted_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT former_shops_pkey PRIMARY KEY (shop_id)
+);
+GRANT SELECT, INSERT ON former_shops TO ecomdash_app;
+
+-- What is kept of persons, put together to be handed out: each part sealed under its subject's key.
+CREATE TABLE exports (
+    shop_id    uuid        NOT NULL,
+    export_id  text COLLATE "C" NOT NULL,
+    subject    text COLLATE "C" NOT NULL,
+    sealed     text        NOT NULL,
+    expires_at timestamptz NOT NULL,
+    CONSTRAINT exports_pkey PRIMARY KEY (shop_id, export_id, subject)
+);
+CREATE INDEX exports_by_subject ON exports (shop_id, subject);
+ALTER TABLE exports ENABLE ROW LEVEL SECURITY;
+ALTER TABLE exports FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON exports
+    USING (shop_id = NULLIF(current_setting('app.current_shop_id', true), '')::uuid)
+    WITH CHECK (shop_id = NULLIF(current_setting('app.current_shop_id', true), '')::uuid);
+GRANT SELECT, INSERT, DELETE ON exports TO ecomdash_app;
+
+-- As before, but NULL for a shop that is in the directory no more: whoever asks has known it for some seconds.
+CREATE OR REPLACE FUNCTION store_delivery(
+    shop uuid, id uuid, webhook_id text, body_digest bytea, topic text, triggered_at timestamptz, event_id text,
+    received_at timestamptz, note text, body bytea
+) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    as_role CONSTANT text := set_config('role', 'ecomdash_app', true);
+    for_shop CONSTANT text := set_config('app.current_shop_id', shop::text, true);
+BEGIN
+    PERFORM FROM directory d WHERE d.shop_id = shop;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO inbox (shop_id, id, webhook_id, body_digest, topic, triggered_at, event_id, received_at, note, body, due_at)
+    VALUES (shop, id, webhook_id, body_digest, topic, triggered_at, event_id, received_at, note, body, now())
+    ON CONFLICT ON CONSTRAINT inbox_delivery_key DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO work_queue (shop_id, kind, due_at) VALUES (shop, 'ingest', now());
+    RETURN true;
+END
+$$;
+
+-- Destroys a shop's key: no key of its subjects can be opened any more. Returns how many keys of subjects there were.
+CREATE FUNCTION destroy_shop(shop uuid) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    alive bigint;
+BEGIN
+    SELECT count(*) INTO alive FROM subject_keys k WHERE k.shop_id = shop AND k.wrapped IS NOT NULL;
+    UPDATE shop_keys k SET wrapped = NULL, destroyed_at = now() WHERE k.shop_id = shop AND k.wrapped IS NOT NULL;
+    RETURN alive;
+END
+$$;
+
+-- At most so many rows of what is left of a shop whose key is destroyed. Returns how many there were.
+CREATE FUNCTION sweep_shop(shop uuid, most bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    gone bigint;
+    total bigint := 0;
+BEGIN
+    UPDATE subject_keys k SET wrapped = NULL, destroyed_at = now()
+    WHERE k.ctid = ANY (ARRAY(SELECT s.ctid FROM subject_keys s WHERE s.shop_id = shop AND s.wrapped IS NOT NULL LIMIT most));
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    total := total + gone;
+    DELETE FROM inbox i WHERE i.ctid = ANY (ARRAY(SELECT s.ctid FROM inbox s WHERE s.shop_id = shop LIMIT most));
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    total := total + gone;
+    DELETE FROM inbox_subjects i
+    WHERE i.ctid = ANY (ARRAY(SELECT s.ctid FROM inbox_subjects s WHERE s.shop_id = shop LIMIT most));
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    total := total + gone;
+    DELETE FROM subject_contacts c
+    WHERE c.ctid = ANY (ARRAY(SELECT s.ctid FROM subject_contacts s WHERE s.shop_id = shop LIMIT most));
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    total := total + gone;
+    DELETE FROM subject_streams n
+    WHERE n.ctid = ANY (ARRAY(SELECT s.ctid FROM subject_streams s WHERE s.shop_id = shop LIMIT most));
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    total := total + gone;
+    DELETE FROM snapshots n WHERE n.ctid = ANY (ARRAY(SELECT s.ctid FROM snapshots s WHERE s.shop_id = shop LIMIT most));
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    total := total + gone;
+    DELETE FROM exports e WHERE e.shop_id = shop;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    RETURN total + gone;
+END
+$$;
