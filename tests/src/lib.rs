@@ -10,6 +10,7 @@ pub mod catalogue;
 mod database;
 pub mod documents;
 pub mod observed;
+pub mod planted;
 mod process;
 pub mod proxy;
 pub mod random;

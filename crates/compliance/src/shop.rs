@@ -90,12 +90,20 @@ pub(crate) async fn erase_shop(
         // Sealed values are not counted: nobody is kept waiting for that.
         ..Erased::nothing(now)
     };
-    // Whoever was to be looked for is erased with the shop.
-    let released = others.iter().filter(|(_, other)| other.status() == Some(Status::Held)).map(|(other, _)| {
-        Command::Redaction(other.clone(), RedactionCommand::Release { by: "redaction".to_owned(), at: now })
-    });
-    let tombstone = Command::Shop(ShopCommand::Redact { redaction: id.to_owned() });
-    write(&mut tx, id, erased, released.chain([tombstone]).collect()).await?;
+    // Whoever was waited with is erased with the shop.
+    let by = || "redaction".to_owned();
+    let mut commands = Vec::new();
+    for (other, state) in &others {
+        let held = state.status() == Some(Status::Held);
+        let release = held.then(|| RedactionCommand::Release { by: by(), at: now });
+        let confirm = state.erased.is_none().then(|| RedactionCommand::Confirm { by: by(), at: now });
+        commands.extend(release.into_iter().chain(confirm).map(|command| Command::Redaction(other.clone(), command)));
+    }
+    if !commands.is_empty() {
+        enqueue(&mut tx, REDACT, 0.0).await?;
+    }
+    commands.push(Command::Shop(ShopCommand::Redact { redaction: id.to_owned() }));
+    write(&mut tx, id, erased, commands).await?;
     tx.commit().await?;
     Ok(Some(Before { named: Named::default(), words: words.into_iter().collect(), sums: None }))
 }

@@ -1,0 +1,200 @@
+//! Telling a person what is kept of them: all of it, to whoever handles compliance alone, for a while, and never again once they
+//! are erased.
+
+use api::Role;
+use chrono::{TimeDelta, Utc};
+use ecomdash_tests::{
+    client, number,
+    planted::{Handler, PLANTED, World, bodies, every_row, others},
+    until,
+};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+const OF_OTHER: &str = "jane.doe@example.com";
+
+impl Fetch for Handler<'_> {
+    async fn fetch(&self, id: &str, form: &str) -> (u16, String) {
+        let path = format!("{}/api/compliance/exports/{id}/document?form={form}", self.url);
+        let answer = client().get(path).bearer_auth(&self.token).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    async fn ready(&self, id: &str) -> Value {
+        let path = format!("/api/compliance/exports/{id}");
+        until("it is put together", async || self.get(&path).await.1["status"] == "ready").await;
+        self.get(&path).await.1
+    }
+}
+
+trait Fetch {
+    async fn fetch(&self, id: &str, form: &str) -> (u16, String);
+    async fn ready(&self, id: &str) -> Value;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_says_all_that_is_kept_of_somebody_and_goes_with_them() {
+    let world = World::new().await;
+    world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
+    world.deliver_all(&others()).await;
+    let (ann, bob) = (world.as_handler().await, world.as_handler().await);
+    let (status, problem) =
+        ann.post("/api/compliance/exports", &json!({ "customer_id": "42", "reason": "a@b.example" })).await;
+    assert_eq!(status, 400, "{problem}");
+    let (status, problem) =
+        ann.post("/api/compliance/exports", &json!({ "phone": "999 999 9999", "reason": "case 30" })).await;
+    assert_eq!(status, 404, "{problem}");
+    let by_email = json!({ "email": " ZEBEDEE.q@planted.example", "reason": "case 30" });
+    let (status, asked) = ann.post("/api/compliance/exports", &by_email).await;
+    assert_eq!((status, &asked["status"]), (202, &json!("waiting")), "{asked}");
+    let id = asked["id"].as_str().unwrap();
+    let built = ann.ready(id).await;
+    assert!(built["built"]["values"].as_u64().unwrap() >= 7 && built["fetched_at"].is_null(), "{built}");
+    let mut superuser = world.database.superuser().await;
+    assert_eq!(World::found_in(&every_row(&mut superuser).await), [""; 0], "it is sealed where it stands");
+
+    let open = async || ann.get("/api/compliance/requests?open=true").await.1["items"].clone();
+    assert_eq!((&open().await[0]["kind"], &open().await[0]["id"]), (&json!("customer_data"), &json!(id)));
+    let (status, text) = ann.fetch(id, "json").await;
+    assert_eq!(status, 200, "{text}");
+    let told: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(World::found_in(&told.to_string()), PLANTED, "all that is kept is told");
+    assert!(!text.contains(OF_OTHER) && !text.contains("\"sealed\""), "and nothing of anybody else");
+    let (status, page) = ann.fetch(id, "html").await;
+    assert_eq!((status, World::found_in(&page).len()), (200, PLANTED.len()), "{page}");
+    assert_eq!(ann.fetch(id, "xml").await.0, 400);
+    assert_eq!(open().await, json!([]), "it is answered");
+    let fetched =
+        "SELECT count(*) FROM events WHERE event_type = 'ExportFetched' AND metadata->>'actor' LIKE 'compliance %'";
+    assert_eq!(number(&mut superuser, fetched).await, 2, "and who fetched it is recorded");
+
+    // For nobody else.
+    for role in [Role::Merchant, Role::Auditor] {
+        let token = api::issue(&world.store, Some(world.shop.id), role, None).await.unwrap();
+        let other = Handler { token: token.secret.expose_secret().to_owned(), url: &world.server.url };
+        assert_eq!(other.fetch(id, "json").await.0, 403);
+    }
+    assert_eq!(ann.fetch("none", "json").await.0, 404);
+
+    // Erased, it is gone with them: the one that is there, and one that is asked for afterwards says nothing.
+    let (_, second) = ann.post("/api/compliance/exports", &by_email).await;
+    let second = second["id"].as_str().unwrap();
+    ann.ready(second).await;
+    let (_, redaction) = ann.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 31" })).await;
+    let redaction = redaction["id"].as_str().unwrap();
+    bob.post(&format!("/api/compliance/redactions/{redaction}/confirm"), &json!({})).await;
+    world.assert_genuine(&world.certified(&ann, redaction).await);
+    for gone in [id, second] {
+        let (status, text) = ann.fetch(gone, "json").await;
+        assert!(status == 409 && text.contains("erased"), "{text}");
+        assert_eq!(ann.get(&format!("/api/compliance/exports/{gone}")).await.1["status"], "redacted");
+        assert_eq!(ann.post(&format!("/api/compliance/exports/{gone}/renew"), &json!({})).await.0, 409);
+    }
+    assert_eq!(number(&mut superuser, "SELECT count(*) FROM exports").await, 0);
+    let by_number = json!({ "customer_id": "42", "reason": "case 32" });
+    let (_, after) = ann.post("/api/compliance/exports", &by_number).await;
+    let after = after["id"].as_str().unwrap();
+    ann.ready(after).await;
+    let (_, text) = ann.fetch(after, "json").await;
+    let told: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&told["nothing_kept_of"], &told["kept"]), (&json!(["customer:42"]), &json!([])), "{text}");
+    assert_eq!(World::found_in(&text), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shopify_s_request_for_data_is_built_and_keeps_no_address() {
+    let world = World::new().await;
+    world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
+    let ann = world.as_handler().await;
+    let request = |number: u64, customer: Value| {
+        json!({ "shop_id": 1, "shop_domain": world.shop.domain, "customer": customer, "orders_requested": [],
+                "data_request": { "id": number } })
+    };
+    let by_number = request(1, json!({ "id": 42, "email": "zebedee.q@planted.example", "phone": null }));
+    let by_email = request(2, json!({ "email": "nobody.known@planted.example", "phone": null }));
+    for body in [&by_number, &by_number, &by_email] {
+        assert_eq!(world.shop.deliver("customers/data_request", body).await, 200);
+    }
+    let exports = async || ann.get("/api/compliance/exports").await.1["items"].as_array().unwrap().clone();
+    until("both are put together", async || {
+        let exports = exports().await;
+        exports.len() == 2 && exports.iter().all(|export| export["status"] == "ready")
+    })
+    .await;
+    let of_nobody = exports().await.remove(0);
+    assert_eq!((&of_nobody["request"]["by"], &of_nobody["request"]["subjects"]), (&json!("webhook"), &json!([])));
+    let (_, text) = ann.fetch(of_nobody["id"].as_str().unwrap(), "html").await;
+    assert!(text.contains("Nothing personal is kept"), "{text}");
+    let of_known = exports().await.remove(1);
+    let (_, text) = ann.fetch(of_known["id"].as_str().unwrap(), "json").await;
+    assert_eq!(World::found_in(&serde_json::from_str::<Value>(&text).unwrap().to_string()), PLANTED);
+    // By what nobody was found with is kept nowhere but in the delivery's body, which goes after its time.
+    let mut superuser = world.database.superuser().await;
+    sqlx::query("UPDATE inbox SET body = NULL").execute(&mut superuser).await.unwrap();
+    assert!(!world.readable().await.contains("nobody.known"));
+    let requests = ann.get("/api/compliance/requests?limit=1").await.1;
+    assert_eq!(requests["items"][0]["reason"], "customers/data_request");
+    let cursor = requests["next_cursor"].as_str().unwrap();
+    let next = ann.get(&format!("/api/compliance/requests?limit=1&cursor={cursor}")).await.1;
+    assert_eq!((&next["items"][0]["id"], &next["next_cursor"]), (&of_known["id"], &Value::Null), "{next}");
+    for bad in ["limit=0", "limit=101", "cursor=x", "open=maybe"] {
+        assert_eq!(ann.get(&format!("/api/compliance/requests?{bad}")).await.0, 400, "{bad}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_expires_and_can_be_put_together_again() {
+    let world = World::new().await;
+    world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
+    let ann = world.as_handler().await;
+    let (_, asked) = ann.post("/api/compliance/exports", &json!({ "customer_id": "42", "reason": "case 33" })).await;
+    let id = asked["id"].as_str().unwrap();
+    ann.ready(id).await;
+    assert_eq!(ann.post(&format!("/api/compliance/exports/{id}/renew"), &json!({})).await.1["status"], "ready");
+    let later = Utc::now() + TimeDelta::days(8);
+    compliance::run_due(&world.store, world.shop.id, &world.signing, later).await.unwrap();
+    let mut superuser = world.database.superuser().await;
+    assert_eq!(number(&mut superuser, "SELECT count(*) FROM exports").await, 0);
+    let (status, text) = ann.fetch(id, "json").await;
+    assert!(status == 409 && text.contains("again"), "{text}");
+    let open = ann.get("/api/compliance/requests?open=true").await.1;
+    assert_eq!(open["items"][0]["id"], id, "nobody has been answered: {open}");
+    assert_eq!(ann.post(&format!("/api/compliance/exports/{id}/renew"), &json!({})).await.0, 200);
+    ann.ready(id).await;
+    assert_eq!(ann.fetch(id, "json").await.0, 200);
+}
+
+/// What waits is told by a gauge to the second, from when it reached us.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r_98_what_is_due_is_told() {
+    let world = World::new().await;
+    world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
+    let gauges = async || {
+        let backlog = projector::backlog(&world.store, world.shop.id).await.unwrap().unwrap();
+        (backlog.requests, backlog.oldest_request_s)
+    };
+    assert_eq!(gauges().await, (0, 0.0));
+    let sixteen_days_ago = Utc::now() - TimeDelta::days(16);
+    let ask = async |hold: TimeDelta, at| {
+        let mut tx = world.store.begin(world.shop.id).await.unwrap();
+        let whom = compliance::Whom::Customer(domain::ids::CustomerId(42));
+        let (reason, by) = ("case 34".parse().unwrap(), "ann".to_owned());
+        let ask = compliance::Ask { whom, reason, by, at, hold, all: false };
+        let compliance::Answer::Asked { id, .. } = compliance::ask(&mut tx, ask).await.unwrap() else { panic!() };
+        tx.commit().await.unwrap();
+        id
+    };
+    let first = ask(TimeDelta::days(20), sixteen_days_ago).await;
+    ask(TimeDelta::days(1), Utc::now()).await;
+    let (count, oldest) = gauges().await;
+    assert_eq!(count, 2);
+    let exact = (Utc::now() - sixteen_days_ago).as_seconds_f64();
+    assert!((exact - oldest).abs() < 5.0, "{oldest} s of {exact}");
+    let ann = world.as_handler().await;
+    let (_, open) = ann.get("/api/compliance/requests?open=true").await;
+    let due: chrono::DateTime<Utc> = open["items"][1]["due_at"].as_str().unwrap().parse().unwrap();
+    assert_eq!((due - sixteen_days_ago).num_days(), 30);
+    ann.post(&format!("/api/compliance/redactions/{first}/cancel"), &json!({})).await;
+    let (count, oldest) = gauges().await;
+    assert!(count == 1 && oldest < 60.0, "{count} {oldest}");
+}
