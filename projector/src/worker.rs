@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use compliance::Book;
 use domain::ShopId;
 use event_store::{Database, PROJECT, StoreError};
 use futures::FutureExt;
@@ -58,6 +59,8 @@ pub struct WorkerOptions {
     pub body_retention_days: i32,
     /// By which receipts of redactions are signed; without, redactions are left to others.
     pub signing: Option<Arc<SigningKeys>>,
+    /// Where receipts are kept outside the database.
+    pub book: Option<Arc<Book>>,
 }
 
 impl Default for WorkerOptions {
@@ -68,6 +71,7 @@ impl Default for WorkerOptions {
             idle_poll: Duration::from_millis(250),
             body_retention_days: 30,
             signing: None,
+            book: None,
         }
     }
 }
@@ -369,8 +373,16 @@ impl Worker {
         // Left in the queue until it is done: whoever finds the row after a crash goes on.
         claim.settle(Some(600.0)).await?;
         let known = queued(&mut claim.tx, REDACT).await?;
+        let is_due = compliance::is_any_due(&mut claim.tx, now).await?;
         claim.commit().await?;
-        let next = compliance::run_due(&self.database, candidate.shop, signing, now).await?;
+        if is_due {
+            self.settle_all(candidate.shop).await?;
+        }
+        let done = compliance::run_due(&self.database, candidate.shop, signing, now).await;
+        if let Some(book) = &self.options.book {
+            book.keep(&self.database, candidate.shop).await?;
+        }
+        let next = done?;
         let mut tx = self.database.begin(candidate.shop).await?;
         // What was asked for meanwhile has left a row of its own.
         forget(&mut tx, REDACT, &known).await?;
@@ -381,6 +393,36 @@ impl Worker {
         tx.commit().await?;
         self.wake.notify_one();
         Ok(Batch::All)
+    }
+
+    /// Turns what waits of a shop into events, also of one that is paused: whom a delivery is about is known once it is settled.
+    async fn settle_all(&self, shop: ShopId) -> Result<(), StoreError> {
+        const PATIENCE: u32 = 600;
+        let mut tx = self.database.begin(shop).await?;
+        let entry = ingest::find_by_id(&mut tx, shop).await?;
+        tx.commit().await?;
+        let Some(entry) = entry else { return Ok(()) };
+        for _ in 0..PATIENCE {
+            let Some(mut tx) = lock(&self.database, shop, INGEST).await? else {
+                tokio::time::sleep(Duration::from_millis(50)).await; // another worker is at it
+                continue;
+            };
+            match ingest::ingest(&mut tx, &entry, ingest::BATCH).await {
+                Ok(ingested) => {
+                    tx.commit().await?;
+                    ingested.count();
+                    if !ingested.is_full {
+                        break;
+                    }
+                }
+                Err(IngestError::Store(error)) => return Err(error),
+                Err(IngestError::Deliveries(..)) => {
+                    tx.rollback().await?;
+                    self.ingest_one_by_one(&Candidate { shop, kind: INGEST.to_owned() }, &entry).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Once: what an older build left undone. Now and then: lets go of what has been kept long enough.
@@ -421,6 +463,9 @@ impl Worker {
                 }
                 if compliance::has_open(&mut tx).await? {
                     enqueue(&mut tx, REDACT, 0.0).await?;
+                }
+                if let Some(book) = &self.options.book {
+                    book.keep(&self.database, entry.shop).await?;
                 }
             }
             ingest::purge_bodies(&mut tx, self.options.body_retention_days).await?;

@@ -61,17 +61,42 @@ pub struct World {
     pub shop: Shop,
     /// See its type.
     pub signing: SigningKeys,
+    /// `SIGNING_KEYS`.
+    pub seed: String,
+}
+
+fn start(database: &TestDatabase, seed: &str, settings: &[(&str, &str)]) -> Ecomdash {
+    let settings: Vec<_> = settings.iter().copied().chain([("SIGNING_KEYS", seed)]).collect();
+    Ecomdash::start(&["up", "--port", "0"], database, &settings)
 }
 
 impl World {
     /// Starts everything.
     pub async fn new() -> Self {
-        let database = TestDatabase::new().await;
+        Self::on(TestDatabase::new().await, &[]).await
+    }
+
+    /// The same on a database, with settings besides.
+    pub async fn on(database: TestDatabase, settings: &[(&str, &str)]) -> Self {
         let seed = MasterRing::generate_key().unwrap();
-        let server = Ecomdash::start(&["up", "--port", "0"], &database, &[("SIGNING_KEYS", &seed)]);
+        let server = start(&database, &seed, settings);
         let store = database.open();
         let shop = Shop::register(&store, &server.url, "UTC", "USD").await;
-        Self { server, store, shop, signing: SigningKeys::parse(&seed).unwrap(), database }
+        Self { server, store, shop, signing: SigningKeys::parse(&seed).unwrap(), seed, database }
+    }
+
+    /// This shop as another database has it.
+    pub fn as_in(&self, database: TestDatabase) -> Self {
+        let server = start(&database, &self.seed, &[]);
+        let signing = SigningKeys::parse(&self.seed).unwrap();
+        Self {
+            shop: self.shop.at(&server.url),
+            server,
+            store: database.open(),
+            signing,
+            seed: self.seed.clone(),
+            database,
+        }
     }
 
     /// Delivers bodies, and waits until they are in the figures.

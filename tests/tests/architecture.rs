@@ -13,7 +13,10 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("ecomdash-read-models", &["ecomdash-domain"]),
     ("ecomdash-event-store", &["ecomdash-domain", "ecomdash-vault"]),
     ("ecomdash-ingest", &["ecomdash-domain", "ecomdash-event-store", "ecomdash-shopify", "ecomdash-vault"]),
-    ("ecomdash-compliance", &["ecomdash-domain", "ecomdash-event-store", "ecomdash-ingest", "ecomdash-vault"]),
+    (
+        "ecomdash-compliance",
+        &["ecomdash-domain", "ecomdash-event-store", "ecomdash-ingest", "ecomdash-read-models", "ecomdash-vault"],
+    ),
     (
         "ecomdash-projector",
         &[

@@ -2,14 +2,17 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, process::Command, time::Duration};
 
+use api::Role;
 use ecomdash_tests::{
     Cluster, Ecomdash, Shop, TestDatabase,
     bodies::{line, order, refund},
-    free_folder, number,
+    command_on, free_folder, number,
+    planted::{Handler, World, bodies},
     repository::{said, script},
     run, until,
 };
-use serde_json::Value;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 const PERIOD: (&str, &str) = ("2026-11-01", "2026-11-30");
@@ -288,4 +291,68 @@ async fn backups_and_migrations_touch_only_what_is_ours_and_wait_for_no_dump() {
 fn children_of(pid: u32) -> Vec<String> {
     let output = Command::new("pgrep").args(["-P", &pid.to_string()]).output().unwrap();
     String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
+}
+
+/// A restore brings back whoever was erased since the backup. What was kept of it elsewhere erases them again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whom_a_restore_brings_back_is_erased_again_by_the_receipts() {
+    let folder = free_folder();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (dump, receipts) = (path("ecomdash.dump"), path("receipts.jsonl"));
+    let world = World::on(TestDatabase::new().await, &[("RECEIPTS_FILE", &receipts)]).await;
+    world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
+    let other = Shop::register(&world.store, &world.server.url, "UTC", "USD").await;
+    assert_eq!(other.deliver("orders/create", &placed(1)).await, 200);
+    other.stats(PERIOD.0, PERIOD.1).await;
+    let (ok, text) = tokio::task::block_in_place(|| said(&mut script("backup", &world.database.url, &[&dump])));
+    assert!(ok, "{text}");
+
+    let erase = async |shop: &Shop, body: Value| {
+        let mut handlers = Vec::new();
+        for _ in 0..2 {
+            let token = api::issue(&world.store, Some(shop.id), Role::Compliance, None).await.unwrap();
+            handlers.push(Handler { token: token.secret.expose_secret().to_owned(), url: &world.server.url });
+        }
+        let (_, asked) = handlers[0].ask(&body).await;
+        let path = format!("/api/compliance/redactions/{}", asked["id"].as_str().unwrap());
+        assert_eq!(handlers[1].post(&format!("{path}/confirm"), &json!({})).await.0, 200);
+        until("it is certified", async || handlers[0].get(&path).await.1["status"] == "certified").await;
+    };
+    erase(&world.shop, json!({ "kind": "customer", "customer_id": "42", "reason": "case 40" })).await;
+    erase(&other, json!({ "kind": "shop", "reason": "case 41" })).await;
+    let lines = || std::fs::read_to_string(&receipts).unwrap().lines().filter(|line| !line.is_empty()).count();
+    until("both receipts are kept", async || lines() == 2).await;
+    let (ok, printed) = run(&world.database, &["redact", "receipts"]);
+    assert!(ok && printed.lines().filter(|line| line.starts_with('{')).count() == 2, "{printed}");
+    assert_eq!(World::found_in(&std::fs::read_to_string(&receipts).unwrap()), [""; 0]);
+
+    let cluster = Cluster::own(&folder.join("elsewhere"));
+    let mut restored = TestDatabase::empty_at(&cluster).await;
+    restored.encryption_keys.clone_from(&world.database.encryption_keys);
+    let (ok, text) = tokio::task::block_in_place(|| said(&mut script("restore", &restored.url, &[&dump])));
+    assert!(ok, "{text}");
+    assert!(run(&restored, &["migrate"]).0);
+    let redo = |file: &str| {
+        let mut command = command_on(&restored);
+        command.args(["doctor", "--after-restore", "--receipts", file]).env("SIGNING_KEYS", &world.seed);
+        said(&mut command)
+    };
+    let (ok, text) = run(&restored, &["doctor", "--after-restore"]);
+    assert!(ok && text.contains("whoever was erased after the backup is back"), "{text}");
+    // One that somebody changed is not followed.
+    let changed = std::fs::read_to_string(&receipts).unwrap().replacen("customer:42", "customer:43", 2);
+    std::fs::write(path("changed"), changed + "half a li").unwrap();
+    let (ok, text) = redo(&path("changed"));
+    assert!(
+        !ok && text.contains("1 are done again, 0 were not undone; 1 receipts are of no key of SIGNING_KEYS, 1 lines"),
+        "{text}"
+    );
+    let (ok, text) = redo(&receipts);
+    assert!(ok && text.contains("1 were undone and are done again, 1 were not undone"), "{text}");
+    let (ok, text) = redo(&receipts);
+    assert!(ok && text.contains("0 were undone and are done again, 2 were not undone"), "{text}");
+    assert_eq!(number(&mut restored.superuser().await, "SELECT count(*) FROM directory").await, 1);
+    let again = world.as_in(restored);
+    assert_eq!(World::found_in(&again.readable().await), [""; 0]);
+    assert_eq!(again.shop.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 1);
 }

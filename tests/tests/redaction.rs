@@ -1,7 +1,11 @@
 //! Erasing a person: what could be read before cannot be read afterwards, wherever it stands and whatever comes later; and no
 //! figure moves.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use api::Role;
 use domain::{
@@ -9,9 +13,9 @@ use domain::{
     ids::{CustomerId, OrderId},
 };
 use ecomdash_tests::{
-    Shop,
+    Cluster, Shop, TestDatabase,
     bodies::{line, order, refund},
-    command_on, number,
+    command_on, free_folder, number,
     planted::{Handler, PERIOD, PLANTED, World, ZEBEDEE, bodies, every_row, others},
     run, until,
 };
@@ -262,4 +266,81 @@ async fn a_log_of_an_older_release_is_looked_through() {
     assert_eq!(World::found_in(&world.readable().await), [""; 0]);
     let mut tx = world.store.begin(world.shop.id).await.unwrap();
     assert!(tx.redacted_among(&BTreeSet::from([ZEBEDEE])).await.unwrap().contains(&ZEBEDEE));
+}
+
+/// What waits is somebody's, too, also where nobody works on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_of_a_paused_shop_is_settled_before_somebody_is_erased() {
+    let world = World::new().await;
+    world.deliver_all(&others()).await;
+    let mut fleet = world.store.begin_fleet().await.unwrap();
+    ingest::set_paused(&mut fleet, world.shop.id, true).await.unwrap();
+    fleet.commit().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for (topic, body) in bodies("2026-11-01T12:00:00Z") {
+        assert_eq!(world.shop.deliver(topic, &body).await, 200);
+    }
+    let mut superuser = world.database.superuser().await;
+    let pending = "SELECT count(*) FROM inbox WHERE status = 'pending'";
+    assert_eq!(number(&mut superuser, pending).await, 6);
+    // One of them was tried and put off.
+    let put_off = "UPDATE inbox SET attempts = 2, due_at = now() + interval '1 day' WHERE topic = 'checkouts/create'";
+    sqlx::query(put_off).execute(&mut superuser).await.unwrap();
+    let (ann, bob) = (world.as_handler().await, world.as_handler().await);
+    let (_, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 17" })).await;
+    let id = asked["id"].as_str().unwrap();
+    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &json!({})).await.0, 200);
+    let done = world.certified(&ann, id).await;
+    assert_eq!(done["erased"]["subjects"], json!(["customer:42", "order:1"]), "{done}");
+    assert_eq!(World::found_in(&world.readable().await), [""; 0]);
+    assert_eq!(number(&mut superuser, pending).await, 0);
+    assert_eq!(number(&mut superuser, "SELECT count(*) FROM inbox WHERE status = 'dead'").await, 1, "what was put off");
+    assert_eq!(world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 2, "no sale is lost");
+}
+
+/// Also of the files: not the keys, of which the tables' files are the last place but write-ahead log and backups.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_file_of_a_table_has_the_keys_of_somebody_who_was_erased() {
+    let folder = free_folder();
+    let cluster = Cluster::own(&folder);
+    let world = World::on(TestDatabase::on(&cluster).await, &[]).await;
+    world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
+    world.deliver_all(&others()).await;
+    let mut superuser = world.database.superuser().await;
+    let keys = "SELECT wrapped FROM subject_keys WHERE subject IN ('customer:42', 'order:1') AND wrapped IS NOT NULL";
+    let keys: Vec<Vec<u8>> = sqlx::query_scalar(keys).fetch_all(&mut superuser).await.unwrap();
+    assert_eq!(keys.len(), 2);
+    let words: Vec<Vec<u8>> = PLANTED.iter().map(|word| word.as_bytes().to_vec()).collect();
+    let oid = "SELECT oid::text FROM pg_database WHERE datname = current_database()";
+    let oid: String = sqlx::query_scalar(oid).fetch_one(&mut superuser).await.unwrap();
+    let mut found = async |needles: &[Vec<u8>]| {
+        sqlx::query("CHECKPOINT").execute(&mut superuser).await.unwrap();
+        let mut found = vec![false; needles.len()];
+        for file in
+            every_file(&folder).into_iter().filter(|file| file.to_string_lossy().contains(&format!("/base/{oid}/")))
+        {
+            let Ok(bytes) = std::fs::read(&file) else { continue };
+            for (needle, found) in needles.iter().zip(&mut found) {
+                *found |= bytes.windows(needle.len()).any(|window| window == needle);
+            }
+        }
+        found
+    };
+    assert_eq!(found(&keys).await, [true, true], "the search finds what is there");
+    assert_eq!(found(&words).await, vec![false; words.len()], "nothing stands in the clear");
+    let (ann, bob) = (world.as_handler().await, world.as_handler().await);
+    let (_, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 18" })).await;
+    let id = asked["id"].as_str().unwrap();
+    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &json!({})).await.0, 200);
+    world.assert_genuine(&world.certified(&ann, id).await);
+    assert_eq!(found(&keys).await, [false, false]);
+}
+
+fn every_file(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { files.extend(every_file(&path)) } else { files.push(path) }
+    }
+    files
 }

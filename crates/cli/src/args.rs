@@ -152,6 +152,12 @@ pub enum RedactCommand {
         #[arg(long)]
         shop: ShopName,
     },
+    /// Prints the receipts of every shop, or of one, those of erased shops too: a line of JSON each, to be kept elsewhere
+    Receipts {
+        /// Only this shop: its permanent domain, or our id
+        #[arg(long)]
+        shop: Option<ShopName>,
+    },
     /// Shows a redaction, with its receipt once it is done
     Show(WhichRedaction),
     /// Puts a legal hold on one
@@ -358,6 +364,9 @@ pub struct DoctorArgs {
     /// Also reads every log from end to end and compares every figure: for a database that was restored
     #[arg(long)]
     pub after_restore: bool,
+    /// Receipts that were kept outside the database: what a restore undid of them is done again
+    #[arg(long, value_name = "FILE", requires = "after_restore")]
+    pub receipts: Option<std::path::PathBuf>,
 }
 
 fn parse_ttl(text: &str) -> Result<Duration, String> {

@@ -40,6 +40,9 @@ pub struct Environment {
     /// Ed25519 seeds that receipts are signed with, 32 bytes each in base64 or hex
     #[arg(long, env = "SIGNING_KEYS", hide = true, hide_env_values = true)]
     pub signing_keys: Option<SecretString>,
+    /// File that receipts of redactions are kept in, outside the database and its backups
+    #[arg(long, env = "RECEIPTS_FILE", hide = true)]
+    pub receipts_file: Option<PathBuf>,
     /// Hours that a redaction is waited with, in which it can be cancelled; those that Shopify asks for are not
     #[arg(
         long,
@@ -105,6 +108,12 @@ impl Environment {
     pub fn master_ring(&self) -> anyhow::Result<MasterRing> {
         let keys = self.secret("ENCRYPTION_KEYS", self.encryption_keys.as_ref(), "encryption_keys")?;
         MasterRing::parse(keys.expose_secret()).context("ENCRYPTION_KEYS cannot be used")
+    }
+
+    /// Where receipts are kept outside the database: beside a private one, where nothing else is said.
+    pub fn receipts_file(&self) -> Option<PathBuf> {
+        let beside = || self.database_url.is_none().then(|| self.data.join("receipts.jsonl"));
+        self.receipts_file.clone().or_else(beside)
     }
 
     /// What receipts are signed with.

@@ -181,6 +181,15 @@ impl Session {
         }
     }
 
+    /// Every shop that has a log, those too that were erased.
+    pub async fn every_log(&self) -> anyhow::Result<Vec<ShopId>> {
+        let mut fleet = self.database.begin_fleet().await?;
+        let shops = ingest::list_shops(&mut fleet).await?;
+        let former = ingest::former_shops(&mut fleet).await?;
+        fleet.commit().await?;
+        Ok(shops.into_iter().map(|entry| entry.shop).chain(former).collect())
+    }
+
     /// The shop of a domain, or every shop.
     pub async fn shops(&self, domain: Option<&ShopDomain>) -> anyhow::Result<Vec<DirectoryEntry>> {
         match domain {

@@ -6,6 +6,7 @@
 //! cannot be read any more, wherever it stands; a subject that has no key never gets one again, so that nothing that comes later
 //! brings anything back. Afterwards it is looked at, and the receipt is signed ([`certify`]).
 
+mod book;
 mod due;
 mod erase;
 mod export;
@@ -27,6 +28,7 @@ use vault::SigningKeys;
 
 use crate::{export::run_exports, shop::is_legally_held};
 
+pub use book::{Book, Entry, Redone, entries, redo};
 pub use due::{DEADLINE, Demand, Demanded, demands, waiting};
 pub use erase::{Before, erase};
 pub use export::{Document, ExportAnswer, KEPT_FOR, ask_export, exports, fetch, tell_export};
@@ -198,6 +200,17 @@ async fn run(
         _ => {}
     }
     Ok(())
+}
+
+/// Whether a redaction of the shop is to be done now.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn is_any_due(tx: &mut ShopTx, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    let is_due = |redaction: &Redaction| {
+        redaction.status() == Some(Status::Waiting) && redaction.due_at().is_some_and(|due| due <= now)
+    };
+    Ok(open(tx).await?.iter().any(|(_, redaction)| is_due(redaction)))
 }
 
 /// Whether a shop has redactions that are neither cancelled nor certified, or exports that are not gone.

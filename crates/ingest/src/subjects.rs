@@ -98,7 +98,7 @@ fn contact_name(digest: &[u8]) -> String {
     format!("contact:{}", hex::encode(digest))
 }
 
-/// The settled deliveries whose bodies are about some subjects, or name one of their addresses or numbers. Bodies of which
+/// The deliveries, settled or put off, whose bodies are about some subjects, or name one of their addresses or numbers. Bodies of which
 /// nobody has written down whom they are about are opened; those that are no JSON are searched for the words.
 ///
 /// # Errors
@@ -118,7 +118,7 @@ pub async fn find_bodies(
     let known = sqlx::query_scalar!(
         "SELECT DISTINCT s.inbox_id
          FROM inbox_subjects s
-         JOIN inbox i ON i.shop_id = s.shop_id AND i.id = s.inbox_id AND i.body IS NOT NULL AND i.status <> 'pending'
+         JOIN inbox i ON i.shop_id = s.shop_id AND i.id = s.inbox_id AND i.body IS NOT NULL
          WHERE s.shop_id = $1
            AND (s.subject = ANY ($2)
                 OR s.subject = ANY ($3) AND NOT EXISTS (
@@ -136,7 +136,8 @@ pub async fn find_bodies(
         let page = sqlx::query!(
             r#"SELECT id, topic, body AS "body!"
                FROM inbox
-               WHERE shop_id = $1 AND id > $2 AND body IS NOT NULL AND NOT subjects_known AND status <> 'pending'
+               WHERE shop_id = $1 AND id > $2 AND body IS NOT NULL AND NOT subjects_known
+                 AND (status <> 'pending' OR attempts > 0)
                ORDER BY id
                LIMIT $3"#,
             shop.0,
@@ -209,7 +210,7 @@ pub async fn open_bodies(
         .collect()
 }
 
-/// Lets go of deliveries' bodies, and of what they were found by.
+/// Lets go of deliveries' bodies, and of what they were found by. One that was put off is a dead letter then.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`].
@@ -218,7 +219,11 @@ pub async fn let_go_of_bodies(tx: &mut ShopTx, deliveries: &BTreeSet<Uuid>) -> R
     let ids: Vec<Uuid> = deliveries.iter().copied().collect();
     let done = sqlx::query!(
         "WITH names AS (DELETE FROM inbox_subjects WHERE shop_id = $1 AND inbox_id = ANY ($2))
-         UPDATE inbox SET body = NULL, subjects_known = true WHERE shop_id = $1 AND id = ANY ($2) AND body IS NOT NULL",
+         UPDATE inbox
+         SET body = NULL, subjects_known = true, settled_at = COALESCE(settled_at, now()),
+             reason = CASE WHEN status = 'pending' THEN 'it is about somebody who was erased' ELSE reason END,
+             status = CASE WHEN status = 'pending' THEN 'dead' ELSE status END
+         WHERE shop_id = $1 AND id = ANY ($2) AND body IS NOT NULL",
         shop.0,
         &ids,
     )

@@ -43,6 +43,18 @@ pub async fn run(environment: &Environment, command: RedactCommand) -> anyhow::R
                 }
             }
         }
+        RedactCommand::Receipts { shop } => {
+            let shops = match shop {
+                Some(shop) => vec![session.any_shop(&shop).await?],
+                None => session.every_log().await?,
+            };
+            for shop in shops {
+                let mut tx = session.database.begin_reading(shop).await?;
+                for entry in compliance::entries(&mut tx).await?.iter().rev() {
+                    output::json(&serde_json::to_value(entry)?);
+                }
+            }
+        }
         RedactCommand::Show(which) => {
             let shop = session.any_shop(&which.shop).await?;
             let mut tx = session.database.begin_reading(shop).await?;

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, bail};
 use api::{App, MetricsPage, ServerOptions, router, side_router};
 use chrono::Utc;
+use compliance::Book;
 use event_store::Database;
 use ingest::Receiver;
 use projector::{Worker, WorkerOptions};
@@ -207,7 +208,11 @@ fn give_way() {
 }
 
 fn worker_options(environment: &Environment) -> anyhow::Result<WorkerOptions> {
+    let book = environment.receipts_file().map(|path| {
+        Book::open(&path).map(Arc::new).with_context(|| format!("RECEIPTS_FILE: {} cannot be used", path.display()))
+    });
     Ok(WorkerOptions {
+        book: book.transpose()?,
         body_retention_days: environment.inbox_retention_days,
         signing: Some(Arc::new(environment.signing_keys()?)),
         ..WorkerOptions::default()

@@ -1,5 +1,6 @@
 //! `doctor`: looks for every trouble that it knows of, and says what to do about each. It mends nothing: with
-//! `--after-restore` it fills a generation of each read model to compare, and deletes it again.
+//! `--after-restore` it fills a generation of each read model to compare, and deletes it again; with receipts beside it, it
+//! erases again whom the restore brought back.
 
 mod api;
 mod fleet;
@@ -59,7 +60,11 @@ async fn database(
     let session = Session::at(place, environment, FEW)?;
     let shops = fleet::examine(&session, report).await;
     if args.after_restore {
-        restored::examine(&session, &shops, report).await;
+        if let Some(receipts) = &args.receipts {
+            restored::redo(environment, &session, receipts, report).await;
+        }
+        let shops = session.shops(None).await.unwrap_or(shops);
+        restored::examine(&session, &shops, args.receipts.is_some(), report).await;
     }
     session.database.close().await;
     Ok(())

@@ -1,14 +1,29 @@
 //! What a restore may have lost or brought back. Every log is read from end to end, and every figure is made anew.
 
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::Path,
+};
+
+use anyhow::Context;
+use compliance::{Entry, Redone};
 use event_store::verify;
 use ingest::DirectoryEntry;
 use projector::{RebuildOptions, rebuild};
 use read_models::PROJECTIONS;
 
 use super::{Report, fleet::named};
-use crate::{commands::output, session::Session};
+use crate::{commands::output, config::Environment, session::Session};
 
-pub async fn examine(session: &Session, shops: &[DirectoryEntry], report: &mut Report) {
+pub async fn examine(session: &Session, shops: &[DirectoryEntry], has_receipts: bool, report: &mut Report) {
+    if !has_receipts {
+        report.warning(
+            "redactions",
+            "whoever was erased after the backup is back",
+            "`ecomdash doctor --after-restore --receipts FILE`, with the receipts that were kept outside the database",
+        );
+    }
     let outcome = async {
         logs(session, shops, report).await?;
         figures(session, shops, report).await?;
@@ -17,6 +32,64 @@ pub async fn examine(session: &Session, shops: &[DirectoryEntry], report: &mut R
     if let Err(error) = outcome.await {
         report.failed("restore", &format!("{error:#}"));
     }
+}
+
+/// Does again what a restore undid of the redactions whose receipts were kept elsewhere.
+pub async fn redo(environment: &Environment, session: &Session, receipts: &Path, report: &mut Report) {
+    match redo_all(environment, session, receipts).await {
+        Ok(Redos { again, already, strange: 0, broken: 0, elsewhere }) => {
+            report.good("redactions", &format!("{again} were undone and are done again, {already} were not undone"));
+            if elsewhere > 0 {
+                report.warning(
+                    "redactions",
+                    &format!("{elsewhere} are of shops that are not here"),
+                    "nothing, if those shops came after the backup",
+                );
+            }
+        }
+        Ok(Redos { again, already, strange, broken, .. }) => report.trouble(
+            "redactions",
+            &format!(
+                "{again} are done again, {already} were not undone; {strange} receipts are of no key of SIGNING_KEYS, \
+                 {broken} lines are none"
+            ),
+            "see whose these are before anybody reads the figures: name the keys of that time, or restore the file",
+        ),
+        Err(error) => report.failed("redactions", &format!("{error:#}")),
+    }
+}
+
+#[derive(Default)]
+struct Redos {
+    again: u64,
+    already: u64,
+    elsewhere: u64,
+    /// Not signed by us.
+    strange: u64,
+    /// Lines that are no receipts.
+    broken: u64,
+}
+
+async fn redo_all(environment: &Environment, session: &Session, receipts: &Path) -> anyhow::Result<Redos> {
+    let signing = environment.signing_keys()?;
+    let file = File::open(receipts).with_context(|| format!("{} cannot be read", receipts.display()))?;
+    let mut redos = Redos::default();
+    for line in BufReader::new(file).lines() {
+        let line = line.with_context(|| format!("{} cannot be read", receipts.display()))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        match serde_json::from_str::<Entry>(&line) {
+            Err(_) => redos.broken += 1,
+            Ok(entry) if !entry.is_genuine(&signing) => redos.strange += 1,
+            Ok(entry) => match compliance::redo(&session.database, &entry, &signing, chrono::Utc::now()).await? {
+                Redone::Again => redos.again += 1,
+                Redone::Already => redos.already += 1,
+                Redone::NoSuchShop => redos.elsewhere += 1,
+            },
+        }
+    }
+    Ok(redos)
 }
 
 async fn logs(session: &Session, shops: &[DirectoryEntry], report: &mut Report) -> anyhow::Result<()> {

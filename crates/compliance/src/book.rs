@@ -1,0 +1,179 @@
+//! Receipts outside the database: a restore brings back what was erased since the backup, and what stands there does it again.
+
+use std::{
+    collections::BTreeSet,
+    fs::{File, OpenOptions},
+    io::{self, BufRead, BufReader, Write},
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use chrono::{DateTime, Utc};
+use domain::{
+    ShopId,
+    redaction::{Erased, Receipt, Redaction, RedactionCommand, Request, Status},
+};
+use event_store::{Database, ShopTx, StoreError};
+use serde::{Deserialize, Serialize};
+use vault::SigningKeys;
+
+use crate::{certify, erase, is_genuine, redactions, tell};
+
+/// Redactions that are read at a time.
+const PAGE: i64 = 100;
+
+/// A certified redaction, with all that it takes to do it again. Nothing in it is personal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Whose.
+    pub shop: ShopId,
+    /// Of the redaction.
+    pub id: String,
+    /// Who was to be erased, and at whose word.
+    pub request: Request,
+    /// What was erased.
+    pub erased: Erased,
+    /// What was looked at afterwards, signed.
+    pub receipt: Receipt,
+}
+
+impl Entry {
+    fn of(shop: ShopId, id: String, redaction: Redaction) -> Option<Self> {
+        Some(Self { shop, id, request: redaction.request?, erased: redaction.erased?, receipt: redaction.receipt? })
+    }
+
+    /// Whether one of the keys signed it, as it stands.
+    #[must_use]
+    pub fn is_genuine(&self, keys: &SigningKeys) -> bool {
+        // What is not signed itself follows from what is.
+        let fits = self.request.subjects.iter().all(|subject| self.erased.subjects.contains(subject))
+            && self.request.installed_again_at.is_some() == self.erased.goes_on_as.is_some();
+        let public = keys.public();
+        let key = public.iter().find(|(id, _)| *id == self.receipt.key_id);
+        fits && key.is_some_and(|(_, key)| is_genuine(key, self.shop, &self.id, &self.erased, &self.receipt))
+    }
+}
+
+/// A shop's certified redactions, the newest first.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn entries(tx: &mut ShopTx) -> Result<Vec<Entry>, StoreError> {
+    let shop = tx.shop();
+    let (mut entries, mut before) = (Vec::new(), None::<String>);
+    loop {
+        let page = redactions(tx, before.as_deref(), PAGE).await?;
+        let Some((last, _)) = page.last() else { return Ok(entries) };
+        before = Some(last.clone());
+        entries.extend(page.into_iter().filter_map(|(id, redaction)| Entry::of(shop, id, redaction)));
+    }
+}
+
+/// A file to which every receipt is written, a line of JSON each, and in which each is kept once by whoever writes it. It
+/// belongs elsewhere than the database and its backups.
+#[derive(Debug)]
+pub struct Book {
+    file: Mutex<File>,
+    known: Mutex<BTreeSet<(ShopId, String)>>,
+}
+
+impl Book {
+    /// Opens it, or begins it.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or holds something else.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let mut known = BTreeSet::new();
+        for line in BufReader::new(&file).lines() {
+            // The last line may be cut: it is written again.
+            if let Ok(entry) = serde_json::from_str::<Entry>(&line?) {
+                known.insert((entry.shop, entry.id));
+            }
+        }
+        Ok(Self { file: Mutex::new(file), known: Mutex::new(known) })
+    }
+
+    /// Writes a shop's receipts that are not in it, durably.
+    ///
+    /// # Errors
+    /// [`StoreError`], also where the file cannot be written: they are written the next time.
+    pub async fn keep(&self, database: &Database, shop: ShopId) -> Result<usize, StoreError> {
+        let mut tx = database.begin_reading(shop).await?;
+        let mut entries = entries(&mut tx).await?;
+        tx.commit().await?;
+        let known = |entry: &Entry| {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.contains(&(entry.shop, entry.id.clone()))
+        };
+        entries.retain(|entry| !known(entry));
+        self.write(&entries).map_err(|fault| StoreError::Refused(fault.into()))?;
+        Ok(entries.len())
+    }
+
+    fn write(&self, entries: &[Entry]) -> io::Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        // In the order in which they were asked for, and never behind a line that was cut.
+        let mut lines = String::from("\n");
+        for entry in entries.iter().rev() {
+            lines += &serde_json::to_string(entry)?;
+            lines.push('\n');
+        }
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write_all(lines.as_bytes())?;
+        file.sync_all()?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(entries.iter().map(|entry| (entry.shop, entry.id.clone())));
+        Ok(())
+    }
+}
+
+/// What came of doing a redaction again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redone {
+    /// It is done here.
+    Already,
+    /// The shop is not here.
+    NoSuchShop,
+    /// It was undone, and is done again.
+    Again,
+}
+
+/// Does a redaction again that a restore undid.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn redo(
+    database: &Database,
+    entry: &Entry,
+    signing: &SigningKeys,
+    now: DateTime<Utc>,
+) -> Result<Redone, StoreError> {
+    let by = || "restore".to_owned();
+    let mut tx = database.begin(entry.shop).await?;
+    match tx.head().await {
+        Err(StoreError::NoSuchShop(_)) => return Ok(Redone::NoSuchShop),
+        head => drop(head?),
+    }
+    let known: Redaction = tx.load(&entry.id).await?;
+    if known.receipt.is_some() {
+        return Ok(Redone::Already);
+    }
+    if known.erased.is_none() {
+        if known.request.is_none() {
+            tell(&mut tx, &entry.id, RedactionCommand::Request(entry.request.clone()), &by()).await?;
+        }
+        if known.status() == Some(Status::Held) {
+            tell(&mut tx, &entry.id, RedactionCommand::Release { by: by(), at: now }, &by()).await?;
+        }
+        if known.confirmed_by.is_none() {
+            tell(&mut tx, &entry.id, RedactionCommand::Confirm { by: by(), at: now }, &by()).await?;
+        }
+    }
+    tx.commit().await?;
+    let before = erase(database, entry.shop, &entry.id, now).await?;
+    certify(database, entry.shop, &entry.id, signing, before, now).await?;
+    Ok(Redone::Again)
+}
