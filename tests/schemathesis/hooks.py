@@ -18,6 +18,7 @@ CURSOR = os.environ["FUZZ_CURSOR"]
 RECORD = os.environ["FUZZ_RECORD"]
 FILES = {"/docs/{file}": "swagger-ui.css", "/home/{file}": "home.css"}
 REDACTIONS = json.loads(os.environ["FUZZ_REDACTIONS"])  # ids by what is to be done with each
+EXPORT = os.environ["FUZZ_EXPORT"]  # the id of one that can be fetched
 TOPICS = ["orders/create", "orders/updated", "refunds/create", "orders/edited", "shop/update", "customers/redact"]
 
 
@@ -56,6 +57,8 @@ def before_call(context, case, kwargs):
         case.path_parameters["id"] = REDACTIONS["cancel"]
     elif "/redactions/{id}" in case.operation.path and is_valid(case):
         case.path_parameters["id"] = REDACTIONS[case.operation.path.split("{id}")[1].lstrip("/") or "hold"]
+    elif "/exports/{id}" in case.operation.path and is_valid(case):
+        case.path_parameters["id"] = EXPORT
 
 
 @schemathesis.hook
@@ -77,7 +80,7 @@ def map_case(context, case):
     near = sorted(f"{year}-{11 if query[name][8:] < '16' else 12}{query[name][7:]}" for name in days)
     query.update(zip(days, near))
     if "cursor" in query:
-        query["cursor"] = DOMAIN if case.operation.path == "/api/shops" else CURSOR
+        query["cursor"] = {"/api/shops": DOMAIN, "/api/compliance/requests": "9"}.get(case.operation.path, CURSOR)
     if "X-Shopify-Topic" in (case.headers or {}):
         # Else nearly none would be of a shop that is there, and of a topic that is read.
         case.headers["X-Shopify-Topic"] = TOPICS[len(case.headers["X-Shopify-Topic"]) % len(TOPICS)]
@@ -89,6 +92,8 @@ def map_case(context, case):
         path["domain"] = DOMAIN
     if "file" in path and len(path["file"]) % 2:
         path["file"] = FILES[case.operation.path]
+    if case.operation.path == "/api/compliance/exports" and case.method.upper() == "POST":
+        case.body = {"customer_id": "7", "reason": "case 12"}
     if case.operation.path.startswith("/api/compliance/redactions"):
         # Reasons name nobody, and one person is named in one way.
         if case.operation.path.endswith("/redactions") and case.method.upper() == "POST":

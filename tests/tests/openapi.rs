@@ -9,6 +9,7 @@ use ecomdash_tests::{
     bodies::{line, order},
     free_folder,
     surface::{ROLES, document, operations},
+    until,
 };
 use event_store::Database;
 use reqwest::Method;
@@ -24,6 +25,8 @@ struct World {
     ours: Shop,
     /// By what is to be done with each, as JSON.
     redactions: String,
+    /// The id of one that can be fetched.
+    export: String,
 }
 
 /// Asks for the erasure of somebody who never bought, with a hold, so that it stays one that can be confirmed.
@@ -41,6 +44,22 @@ async fn redaction(store: &Database, shop: &Shop) -> String {
     let hold = RedactionCommand::Hold { reason: "tax audit".to_owned(), by: "ann".to_owned(), at: chrono::Utc::now() };
     compliance::tell(&mut tx, &id, hold, "ann").await.unwrap();
     tx.commit().await.unwrap();
+    id
+}
+
+/// Asks for what is kept of somebody, and waits until it can be fetched.
+async fn export(store: &Database, shop: &Shop) -> String {
+    let mut tx = store.begin(shop.id).await.unwrap();
+    let whom = compliance::Whom::Customer(domain::ids::CustomerId(99));
+    let reason = "case 12".parse().unwrap();
+    let asked = compliance::ask_export(&mut tx, &whom, &reason, "ann", chrono::Utc::now()).await.unwrap();
+    let compliance::ExportAnswer::Asked(id) = asked else { panic!("asked") };
+    tx.commit().await.unwrap();
+    until("it can be fetched", async || {
+        let export: domain::export::Export = store.begin(shop.id).await.unwrap().load(&id).await.unwrap();
+        export.built.is_some()
+    })
+    .await;
     id
 }
 
@@ -62,7 +81,8 @@ async fn world() -> World {
     let [confirm, cancel, hold] =
         [redaction(&store, &ours).await, redaction(&store, &ours).await, redaction(&store, &ours).await];
     let redactions = json!({ "confirm": confirm, "cancel": cancel, "hold": hold, "release": hold }).to_string();
-    World { _database: database, store, server, ours, redactions }
+    let export = export(&store, &ours).await;
+    World { _database: database, store, server, ours, redactions, export }
 }
 
 async fn token(world: &World, role: Role) -> String {
@@ -302,6 +322,7 @@ async fn fuzz(program: &PathBuf, world: &World, role: Role, seed: u64) -> Vec<(S
         .env("FUZZ_METRICS_TOKEN", METRICS_TOKEN)
         .env("FUZZ_DOMAIN", &world.ours.domain)
         .env("FUZZ_REDACTIONS", &world.redactions)
+        .env("FUZZ_EXPORT", &world.export)
         .env("FUZZ_CURSOR", page["next_cursor"].as_str().unwrap())
         .output()
         .unwrap();
