@@ -9,7 +9,7 @@ use domain::{
     document::DocumentCommand,
     redaction::{Redaction, RedactionCommand, Request},
 };
-use event_store::{Envelope, Metadata, ShopTx, StoreError};
+use event_store::{Envelope, Metadata, SealedThing, ShopTx, StoreError, opened};
 use serde_json::Value;
 use shopify::persons;
 use uuid::Uuid;
@@ -257,7 +257,8 @@ pub async fn find_bodies(
         let Some(last) = page.last() else { break };
         after = last.id;
         for delivery in page {
-            let Ok(body) = key.body(delivery.id).open(&delivery.body) else { continue };
+            let body = opened(SealedThing::Body, key.body(delivery.id).open(&delivery.body));
+            let Ok(body) = body else { continue };
             let is_about = match parsed(&body) {
                 Ok(json) => {
                     let named = persons(&delivery.topic, &json);
