@@ -63,16 +63,16 @@ impl FromStr for Role {
 pub struct Gate {
     app: App,
     /// By path.
-    roles: Arc<HashMap<String, Vec<(Method, Vec<Role>)>>>,
+    roles: Arc<HashMap<String, HashMap<Method, Vec<Role>>>>,
 }
 
 impl Gate {
     /// For the operations of a document.
     pub fn new(app: App, document: &OpenApi) -> Self {
-        let mut roles: HashMap<_, Vec<_>> = HashMap::new();
+        let mut roles: HashMap<_, HashMap<_, _>> = HashMap::new();
         for (path, method, named) in openapi::roles(document) {
             let named = named.iter().map(|role| role.parse().expect("the document names roles that there are"));
-            roles.entry(path).or_default().push((method, named.collect()));
+            roles.entry(path).or_default().insert(method, named.collect());
         }
         Self { app, roles: Arc::new(roles) }
     }
@@ -81,7 +81,7 @@ impl Gate {
         // What answers GET answers HEAD.
         let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
         let of_path = self.roles.get(request.extensions().get::<MatchedPath>()?.as_str())?;
-        of_path.iter().find(|(of, _)| of == method).map(|(_, roles)| &**roles)
+        of_path.get(method).map(Vec::as_slice)
     }
 }
 

@@ -226,6 +226,24 @@ mod tests {
     }
 
     #[test]
+    fn no_nonce_stands_before_two_different_ciphertexts() {
+        let secret = Secret::random().unwrap();
+        let mut seen = std::collections::HashMap::new();
+        for place in 0..200_u32 {
+            for value in 0..50_u32 {
+                let sealed = secret.seal(&place.to_be_bytes(), &value.to_be_bytes());
+                assert_eq!(secret.open(&place.to_be_bytes(), &sealed).unwrap(), value.to_be_bytes());
+                assert_eq!(
+                    secret.seal(&place.to_be_bytes(), &value.to_be_bytes()),
+                    sealed,
+                    "the same in the same place"
+                );
+                assert_eq!(seen.insert(sealed[..NONCE_LENGTH].to_vec(), sealed), None);
+            }
+        }
+    }
+
+    #[test]
     fn a_body_opens_only_under_its_own_delivery() {
         let shop = ShopKey::generate(SHOP).unwrap();
         let sealed = shop.body(Uuid::from_u128(7)).seal(b"{}");
