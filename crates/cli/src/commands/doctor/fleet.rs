@@ -229,7 +229,7 @@ async fn master_keys(session: &Session, report: &mut Report) -> anyhow::Result<(
     let older = &ring.ids()[1..];
     if is_done && !older.is_empty() {
         let older = older.join(", ");
-        report.good("keys", &format!("nothing needs {older}: to be dropped, or not to be the newest until now"));
+        report.good("keys", &format!("nothing needs {older}: it may be dropped, unless it is yet to be the newest"));
     }
     Ok(())
 }
