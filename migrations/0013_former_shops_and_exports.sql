@@ -23,30 +23,6 @@ CREATE POLICY tenant ON exports
     WITH CHECK (shop_id = NULLIF(current_setting('app.current_shop_id', true), '')::uuid);
 GRANT SELECT, INSERT, DELETE ON exports TO ecomdash_app;
 
--- As before, but NULL for a shop that is in the directory no more: whoever asks has known it for some seconds.
-CREATE OR REPLACE FUNCTION store_delivery(
-    shop uuid, id uuid, webhook_id text, body_digest bytea, topic text, triggered_at timestamptz, event_id text,
-    received_at timestamptz, note text, body bytea
-) RETURNS boolean LANGUAGE plpgsql AS $$
-DECLARE
-    as_role CONSTANT text := set_config('role', 'ecomdash_app', true);
-    for_shop CONSTANT text := set_config('app.current_shop_id', shop::text, true);
-BEGIN
-    PERFORM FROM directory d WHERE d.shop_id = shop;
-    IF NOT FOUND THEN
-        RETURN NULL;
-    END IF;
-    INSERT INTO inbox (shop_id, id, webhook_id, body_digest, topic, triggered_at, event_id, received_at, note, body, due_at)
-    VALUES (shop, id, webhook_id, body_digest, topic, triggered_at, event_id, received_at, note, body, now())
-    ON CONFLICT ON CONSTRAINT inbox_delivery_key DO NOTHING;
-    IF NOT FOUND THEN
-        RETURN false;
-    END IF;
-    INSERT INTO work_queue (shop_id, kind, due_at) VALUES (shop, 'ingest', now());
-    RETURN true;
-END
-$$;
-
 -- Destroys a shop's key: no key of its subjects can be opened any more. Returns how many keys of subjects there were.
 CREATE FUNCTION destroy_shop(shop uuid) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE

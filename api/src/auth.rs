@@ -1,18 +1,21 @@
 //! Who is asking. A token names its shop and role; nothing else in a request does.
 
-use std::str::FromStr;
+use std::{collections::HashMap, str::FromStr, sync::Arc};
 
 use axum::{
-    extract::FromRequestParts,
-    http::{header, request::Parts},
+    extract::{FromRequestParts, MatchedPath, Request, State},
+    http::{Method, header, request::Parts},
+    middleware::Next,
+    response::Response,
 };
 use domain::ShopId;
+use utoipa::openapi::OpenApi;
 use uuid::Uuid;
 
 use crate::{
     ApiError, App,
     limits::{Counted, Tally},
-    tokens,
+    openapi, tokens,
 };
 
 /// What a token may do.
@@ -52,6 +55,48 @@ impl FromStr for Role {
     }
 }
 
+/// Which roles may call what, as the document names them at each operation's security requirement.
+///
+/// This is the one place where a role is looked at: what the document does not name is refused, and what has no roles there
+/// has no [`Caller`].
+#[derive(Clone)]
+pub struct Gate {
+    app: App,
+    /// By path.
+    roles: Arc<HashMap<String, HashMap<Method, Vec<Role>>>>,
+}
+
+impl Gate {
+    /// For the operations of a document.
+    pub fn new(app: App, document: &OpenApi) -> Self {
+        let mut roles: HashMap<_, HashMap<_, _>> = HashMap::new();
+        for (path, method, named) in openapi::roles(document) {
+            let named = named.iter().map(|role| role.parse().expect("the document names roles that there are"));
+            roles.entry(path).or_default().insert(method, named.collect());
+        }
+        Self { app, roles: Arc::new(roles) }
+    }
+
+    fn roles(&self, request: &Request) -> Option<&[Role]> {
+        // What answers GET answers HEAD.
+        let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+        let of_path = self.roles.get(request.extensions().get::<MatchedPath>()?.as_str())?;
+        of_path.get(method).map(Vec::as_slice)
+    }
+}
+
+/// Lets in whoever may call the operation, and tells the handler who it is.
+pub async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Result<Response, ApiError> {
+    let Some(roles) = gate.roles(&request) else { return Ok(next.run(request).await) };
+    let (mut parts, body) = request.into_parts();
+    let caller = Caller::authenticate(&parts, &gate.app).await?;
+    if !roles.contains(&caller.role) {
+        return Err(ApiError::Forbidden);
+    }
+    parts.extensions.insert(caller);
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
 /// Whoever holds the token of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller {
@@ -63,10 +108,9 @@ pub struct Caller {
     pub token: Uuid,
 }
 
-impl FromRequestParts<App> for Caller {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+impl Caller {
+    /// Asks the database each time: a token that is revoked is refused from then on, everywhere.
+    async fn authenticate(parts: &Parts, app: &App) -> Result<Self, ApiError> {
         let mut headers = parts.headers.get_all(header::AUTHORIZATION).iter();
         let (Some(value), None) = (headers.next(), headers.next()) else {
             return Err(ApiError::Unauthorized);
@@ -85,6 +129,15 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
+impl FromRequestParts<App> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        // Nobody was let in where the document names no role.
+        parts.extensions.get().copied().ok_or(ApiError::Unauthorized)
+    }
+}
+
 /// All tokens of a shop share its quota, from wherever they are used.
 async fn within_limit(parts: &Parts, app: &App, shop: ShopId) -> Result<(), ApiError> {
     let Some(decision) = app.edge.limits.count(Counted::Shop(shop)).await else { return Ok(()) };
@@ -94,7 +147,7 @@ async fn within_limit(parts: &Parts, app: &App, shop: ShopId) -> Result<(), ApiE
     if decision.is_allowed { Ok(()) } else { Err(ApiError::TooManyRequests(decision.wait_s())) }
 }
 
-/// The shop whose figures the caller may read: the only source of a shop's id for queries.
+/// The caller's shop: the only source of a shop's id for queries.
 #[derive(Debug, Clone, Copy)]
 pub struct CurrentShop {
     /// From the token.
@@ -106,10 +159,7 @@ impl FromRequestParts<App> for CurrentShop {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let caller = <Caller as FromRequestParts<App>>::from_request_parts(parts, app).await?;
-        match (caller.role, caller.shop) {
-            (Role::Merchant | Role::Auditor, Some(id)) => Ok(Self { id }),
-            _ => Err(ApiError::Forbidden),
-        }
+        Ok(Self { id: caller.shop.ok_or(ApiError::Forbidden)? })
     }
 }
 
@@ -133,9 +183,6 @@ impl FromRequestParts<App> for Handler {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let caller = <Caller as FromRequestParts<App>>::from_request_parts(parts, app).await?;
-        match (caller.role, caller.shop) {
-            (Role::Compliance, Some(shop)) => Ok(Self { shop, token: caller.token }),
-            _ => Err(ApiError::Forbidden),
-        }
+        Ok(Self { shop: caller.shop.ok_or(ApiError::Forbidden)?, token: caller.token })
     }
 }

@@ -97,14 +97,16 @@ fn routes() -> OpenApiRouter<App> {
 /// The whole surface.
 pub fn router(app: App) -> Router {
     let edge = Arc::clone(&app.edge);
-    surface()
+    let (routes, document) = routes().split_for_parts();
+    let gate = auth::Gate::new(app.clone(), &document);
+    surface(routes.route_layer(middleware::from_fn_with_state(gate, auth::admit)))
         .layer(middleware::from_fn_with_state(edge, edge::guard))
         .layer(middleware::from_fn(request_log::observe))
         .with_state(app)
 }
 
-fn surface() -> Router<App> {
-    Router::from(routes())
+fn surface(routes: Router<App>) -> Router<App> {
+    routes
         .fallback(async || ApiError::NotFound("no such route"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

@@ -42,6 +42,8 @@ pub struct Backlog {
     pub requests: i64,
     /// Age of the oldest of them.
     pub oldest_request_s: f64,
+    /// Its key is not under the newest master key.
+    pub is_under_older_key: bool,
     /// In the order of [`PROJECTIONS`].
     pub models: Vec<ModelBacklog>,
 }
@@ -62,13 +64,15 @@ impl Backlog {
         self.pending == 0
             && self.dead == 0
             && self.requests == 0
+            && !self.is_under_older_key
             && self.models.iter().all(|model| model.lag == 0 && !model.is_parked)
     }
 }
 
 /// Keeps the gauges until `stop`. While the database is away they stay as they were, and their time says so.
 pub async fn watch_fleet(database: Database, every: Duration, stop: CancellationToken) {
-    let mut watch = Watch { database, kept: BTreeMap::new(), next: Uuid::nil(), next_kept: Uuid::nil() };
+    let mut watch =
+        Watch { database, kept: BTreeMap::new(), next: Uuid::nil(), next_kept: Uuid::nil(), bodies_to_rotate: 0 };
     loop {
         if let Err(error) = watch.round().await {
             tracing::debug!(error = &error as &dyn std::error::Error, "the fleet was not looked at");
@@ -86,6 +90,8 @@ struct Watch {
     /// Where the turn through the directory goes on, and the one through what is kept.
     next: Uuid,
     next_kept: Uuid,
+    /// Deliveries of shops that are not registered whose bodies are not under the newest master key.
+    bodies_to_rotate: i64,
 }
 
 impl Watch {
@@ -107,7 +113,7 @@ impl Watch {
     }
 
     /// The tables that belong to the fleet. Returns the database's time.
-    async fn shared_tables(&self) -> Result<f64, StoreError> {
+    async fn shared_tables(&mut self) -> Result<f64, StoreError> {
         let mut fleet = self.database.begin_fleet().await?;
         let row = sqlx::query!(
             r#"SELECT (SELECT count(*) FROM directory WHERE paused_at IS NULL) AS "active!",
@@ -124,6 +130,14 @@ impl Watch {
                GROUP BY kind"#
         )
         .fetch_all(&mut *fleet)
+        .await?;
+        // By the index: two looks beside the newest key.
+        self.bodies_to_rotate = sqlx::query_scalar!(
+            r#"SELECT (SELECT count(*) FROM inbox_unclaimed WHERE substr(body, 1, 4) < decode($1, 'hex'))
+                    + (SELECT count(*) FROM inbox_unclaimed WHERE substr(body, 1, 4) > decode($1, 'hex')) AS "count!""#,
+            self.database.ring().newest(),
+        )
+        .fetch_one(&mut *fleet)
         .await?;
         fleet.commit().await?;
 
@@ -181,6 +195,8 @@ impl Watch {
         GAUGES.dead.set(float(samples().map(|sample| sample.dead).sum()));
         GAUGES.requests.set(float(samples().map(|sample| sample.requests).sum()));
         GAUGES.oldest_request.set(samples().map(|sample| sample.oldest_request_s).fold(0.0, f64::max));
+        let keys = samples().map(|sample| i64::from(sample.is_under_older_key)).sum::<i64>();
+        GAUGES.to_rotate.set(float(keys + self.bodies_to_rotate));
         for (index, gauges) in GAUGES.models.iter().enumerate() {
             let models = || samples().filter_map(move |sample| sample.models.get(index));
             gauges.lag.set(float(models().map(|model| model.lag).sum()));
@@ -203,7 +219,8 @@ pub async fn backlog(database: &Database, shop: ShopId) -> Result<Option<Backlog
                   COALESCE(GREATEST(EXTRACT(epoch FROM clock_timestamp() - min(received_at))::float8, 0), 0)
                       AS "oldest_s!",
                   COALESCE(GREATEST(EXTRACT(epoch FROM clock_timestamp() - min(due_at))::float8, 0), 0) AS "due_s!",
-                  (SELECT count(*) FROM inbox WHERE shop_id = $1 AND status = 'dead') AS "dead!"
+                  (SELECT count(*) FROM inbox WHERE shop_id = $1 AND status = 'dead') AS "dead!",
+                  (SELECT encode(substr(wrapped, 1, 4), 'hex') FROM shop_keys WHERE shop_id = $1) AS key_id
            FROM inbox
            WHERE shop_id = $1 AND status = 'pending'
              AND NOT EXISTS (SELECT FROM directory WHERE shop_id = $1 AND paused_at IS NOT NULL)"#,
@@ -241,6 +258,7 @@ pub async fn backlog(database: &Database, shop: ShopId) -> Result<Option<Backlog
         dead: inbox.dead,
         requests,
         oldest_request_s: oldest_request.map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0)),
+        is_under_older_key: inbox.key_id.is_some_and(|id| id != database.ring().newest()),
         models,
     }))
 }
@@ -254,6 +272,7 @@ struct Gauges {
     dead: Gauge,
     requests: Gauge,
     oldest_request: Gauge,
+    to_rotate: Gauge,
     sampled_at: Gauge,
     /// Depth and age by [`KINDS`].
     queue: Vec<(Gauge, Gauge)>,
@@ -280,6 +299,7 @@ static GAUGES: LazyLock<Gauges> = LazyLock::new(|| {
     describe_gauge!("dead_letters", "Deliveries that could not be read");
     describe_gauge!("compliance_requests_open", "Requests about persons or shops that wait to be answered");
     describe_gauge!("compliance_oldest_open_seconds", "Age of the oldest of them; an answer is due after 30 days");
+    describe_gauge!("keys_to_rotate", "Keys of shops and unclaimed bodies that are not under the newest master key");
     describe_gauge!("work_queue_rows", "Rows of the work queue, due or not");
     describe_gauge!("work_queue_oldest_due_seconds", "How long the first row of a kind has been due");
     describe_gauge!("projection_lag_events", "Events that are not in the read model yet, over all shops");
@@ -307,6 +327,7 @@ static GAUGES: LazyLock<Gauges> = LazyLock::new(|| {
         dead: gauge!("dead_letters"),
         requests: gauge!("compliance_requests_open"),
         oldest_request: gauge!("compliance_oldest_open_seconds"),
+        to_rotate: gauge!("keys_to_rotate"),
         sampled_at: gauge!("fleet_sample_timestamp_seconds"),
         queue: KINDS.into_iter().map(queue).collect(),
         models: PROJECTIONS.into_iter().map(|(name, _)| model(name)).collect(),

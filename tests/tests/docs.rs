@@ -229,6 +229,8 @@ async fn the_runbook_s_commands_work() {
         "they are the same",
         "unbroken, hash",
         "was compared only",
+        "nothing needs an older key",
+        "needed for nothing: it may be dropped",
     ] {
         assert!(text.contains(expected), "{expected} is missing:\n{text}");
     }

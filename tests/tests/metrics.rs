@@ -196,6 +196,14 @@ async fn gauges_of_the_fleet_are_true() {
     assert!(value(&before, "inbox_oldest_pending_seconds", &[]).unwrap() > 0.0);
     assert!(value(&before, "projection_lag_seconds_max", &[("projection", "sales")]).unwrap() > 0.0);
 
+    // To a process with a newer master key, all that is sealed is yet to come under it: three shops' keys and a body.
+    let newer = format!("{},{}", vault::MasterRing::generate_key().unwrap(), database.encryption_keys);
+    let environment = [("METRICS_TOKEN", &*token()), ("ENCRYPTION_KEYS", &newer)];
+    let rotating = Ecomdash::start(&["serve", "--port", "0"], &database, &environment);
+    page_when(&rotating, "what is to be rotated", |page| value(page, "keys_to_rotate", &[]) == Some(4.0)).await;
+    assert_eq!(value(&before, "keys_to_rotate", &[]), Some(0.0));
+    drop(rotating);
+
     // Once it is worked off, one read model of one shop is said to stand.
     let working = Ecomdash::start(&["work", "--metrics-port", "0"], &database, &[]);
     first.stats("2026-11-01", "2026-11-01").await;

@@ -385,7 +385,7 @@ async fn a_snapshot_of_a_build_that_folds_otherwise_is_left_alone_and_then_repla
             SnapshotOf { aggregate_type: "inventory_item", aggregate_id: "1", sequence, hash: &hash, state_version };
         sqlx::query("UPDATE snapshots SET state_version = $1, sealed = $2")
             .bind(state_version)
-            .bind(key.seal_snapshot(&of, state.as_bytes()).unwrap())
+            .bind(key.seal_snapshot(&of, state.as_bytes()))
             .execute(&mut superuser)
             .await
             .unwrap();

@@ -50,6 +50,9 @@ pub enum Command {
     Inbox(InboxCommand),
     /// Takes in a file of orders of the Admin API, with their sales agreements
     Ingest(IngestArgs),
+    /// Master keys: what needs which, and everything under the newest
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Builds read models anew from the log, and puts them in the old ones' place
     Rebuild(RebuildArgs),
     /// Checks that a shop's log is what was written
@@ -331,6 +334,15 @@ pub enum InboxCommand {
         #[arg(long)]
         since: Option<DateTime<Utc>>,
     },
+}
+
+/// `keys …`
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Says of each key of ENCRYPTION_KEYS what needs it, and names keys that are missing
+    Status,
+    /// Brings everything under the newest key, while services go on; ended anywhere, it is begun again
+    Rotate,
 }
 
 /// `rebuild`

@@ -4,8 +4,8 @@ use std::{str::FromStr, time::Duration};
 
 use anyhow::{Context, bail};
 use domain::ShopId;
-use event_store::{Database, DatabaseOptions, StoreError, migrate, schema_is_current, shop_key};
-use ingest::DirectoryEntry;
+use event_store::{Database, DatabaseOptions, migrate, schema_is_current};
+use ingest::{DirectoryEntry, KeyUse};
 use secrecy::ExposeSecret;
 use shopify::ShopDomain;
 use sqlx::postgres::PgConnectOptions;
@@ -55,7 +55,23 @@ impl Place {
 
 impl Session {
     /// Opens the database that the environment names, or starts a private one, whose schema is always brought up to date.
+    ///
+    /// # Errors
+    /// When the key ring cannot open what is stored, too.
     pub async fn open(environment: &Environment, connections: u32, schema: Schema) -> anyhow::Result<Self> {
+        let session = Self::open_with_any_keys(environment, connections, schema).await?;
+        if schema != Schema::Ignore || session.private.is_some() {
+            session.check_ring().await?;
+        }
+        Ok(session)
+    }
+
+    /// The same, whether the key ring can open what is stored or not.
+    pub async fn open_with_any_keys(
+        environment: &Environment,
+        connections: u32,
+        schema: Schema,
+    ) -> anyhow::Result<Self> {
         let session = Self::at(Place::of(environment)?, environment, connections)?;
         match schema {
             _ if session.private.is_some() => session.migrate(environment).await?,
@@ -66,9 +82,8 @@ impl Session {
                     bail!("the database's schema is behind this build: run `ecomdash migrate`");
                 }
             }
-            Schema::Ignore => return Ok(session),
+            Schema::Ignore => {}
         }
-        session.check_ring().await?;
         Ok(session)
     }
 
@@ -118,7 +133,7 @@ impl Session {
             };
             match state {
                 Ok(true) => match self.check_ring().await {
-                    Err(error) if is_transient(&error) => {
+                    Err(error) if !error.is::<RingLacks>() => {
                         if !was_told {
                             tracing::warn!(
                                 error = &*error as &dyn std::error::Error,
@@ -145,19 +160,12 @@ impl Session {
 
     /// Refuses a key ring that cannot open what is stored: with it, every webhook would be refused or lost.
     async fn check_ring(&self) -> anyhow::Result<()> {
-        const SAMPLE: usize = 50;
-        let mut fleet = self.database.begin_fleet().await?;
-        let shops = ingest::list_shops(&mut fleet).await?;
-        fleet.commit().await?;
-        for entry in shops.iter().take(SAMPLE) {
-            let mut tx = self.database.begin(entry.shop).await?;
-            shop_key(&mut tx).await.with_context(|| {
-                let ids = self.database.ring().ids().join(", ");
-                format!("ENCRYPTION_KEYS (key ids {ids}) cannot open the keys of shop {}", entry.shop)
-            })?;
-            tx.commit().await?;
+        let ring = self.database.ring();
+        let missing = ingest::key_uses(&self.database, |id| !ring.holds(id)).await?;
+        match missing.into_iter().next() {
+            Some((id, of_key)) => Err(RingLacks { ids: ring.ids().join(", "), id, of_key }.into()),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The shop of a domain.
@@ -220,6 +228,11 @@ impl PoolOptions {
     }
 }
 
-fn is_transient(error: &anyhow::Error) -> bool {
-    !error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::Keys(..))))
+/// A key that something stored needs is not in the ring.
+#[derive(Debug, thiserror::Error)]
+#[error("ENCRYPTION_KEYS (key ids {ids}) cannot open {of_key}: they need key {id}, which goes behind the newest one")]
+struct RingLacks {
+    ids: String,
+    id: String,
+    of_key: KeyUse,
 }

@@ -13,7 +13,7 @@ use vault::{MasterRing, Named, Sealer, VaultError};
 use crate::{
     Envelope, Link, ShopTx, StoreError, StreamId,
     command::AnyState,
-    metrics::{COUNTERS, count},
+    metrics::{COUNTERS, SealedThing, count, opened},
     shop::{shop_key_unless_destroyed, unwrap_shop_key},
     snapshot::{Due, EVERY, Restored, Stored},
 };
@@ -296,7 +296,7 @@ impl Basis {
         let keys = |error| StoreError::Keys(shop, error);
         let mut sealer = Sealer::new(shop_key_unless_destroyed(ring, shop, self.shop_key.as_deref())?);
         for (subject, wrapped) in wanted.subjects.iter().filter_map(|subject| self.keys.get_key_value(subject)) {
-            sealer.know(*subject, wrapped.as_deref()).map_err(keys)?;
+            opened(SealedThing::SubjectKey, sealer.know(*subject, wrapped.as_deref())).map_err(keys)?;
         }
         // The clock of the database, also when it was read a little while ago.
         let (read_at, then) = self.head.clock;

@@ -54,9 +54,7 @@ impl Recent {
 
     fn put(&self, shop: ShopId, basis: Basis) {
         let mut logs = locked(&self.logs);
-        if logs.len() >= SHOPS {
-            logs.retain(|_, basis| basis.age() < KEPT_FOR);
-        }
+        logs.retain(|_, basis| basis.age() < KEPT_FOR);
         if logs.len() < SHOPS && basis.streams() <= STREAMS {
             logs.insert(shop, basis);
         }

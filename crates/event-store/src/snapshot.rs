@@ -16,7 +16,11 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use vault::{ShopKey, SnapshotOf};
 
-use crate::{StoreError, StreamId, command::AnyState};
+use crate::{
+    StoreError, StreamId,
+    command::AnyState,
+    metrics::{SealedThing, opened},
+};
 
 /// A history this much longer than its snapshot gets a new one.
 pub(crate) const EVERY: i64 = 100;
@@ -74,7 +78,7 @@ impl Stored {
             hash: &self.hashes[index],
             state_version: self.state_versions[index],
         };
-        let Ok(json) = key.open_snapshot(&of, &self.sealed[index]) else {
+        let Ok(json) = opened(SealedThing::Snapshot, key.open_snapshot(&of, &self.sealed[index])) else {
             return Restored::Unfit("it is not what was written");
         };
         match () {
@@ -115,7 +119,7 @@ impl Due {
         let of = SnapshotOf { aggregate_type, aggregate_id, sequence, hash: &hash, state_version };
         // A personal value in the clear refuses to be serialised.
         let sealed = state.to_json().map_err(|error| error.to_string());
-        match sealed.and_then(|json| key.seal_snapshot(&of, &json).map_err(|error| error.to_string())) {
+        match sealed.map(|json| key.seal_snapshot(&of, &json)) {
             Ok(sealed) => {
                 self.aggregate_types.push(aggregate_type.to_owned());
                 self.aggregate_ids.push(aggregate_id.to_owned());

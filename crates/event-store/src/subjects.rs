@@ -6,7 +6,11 @@ use domain::{PERSONAL_FIELDS, SHOP_FIELDS, Sealed, Subject};
 use serde_json::Value;
 use vault::{ContactKey, ShopKey, SubjectKey, VaultError};
 
-use crate::{GENESIS, Link, ShopTx, StoreError, StoredEvent, shop_key};
+use crate::{
+    GENESIS, Link, ShopTx, StoreError, StoredEvent,
+    metrics::{SealedThing, opened as count_opened},
+    shop_key,
+};
 
 /// Events that are looked through at a time.
 const PAGE: i64 = 1000;
@@ -50,7 +54,7 @@ impl SealedValue {
 pub fn open_sealed(sealed: &Sealed, key: &SubjectKey) -> Result<Vec<u8>, VaultError> {
     // Which field it was sealed for does not stand beside it: it opens as one of them only.
     let opened = PERSONAL_FIELDS.iter().chain(&SHOP_FIELDS).find_map(|field| key.open(field, sealed).ok());
-    opened.ok_or(VaultError::DoesNotOpen)
+    count_opened(SealedThing::Value, opened.ok_or(VaultError::DoesNotOpen))
 }
 
 /// The sealed value that a part of a payload is, if it is one.
@@ -277,7 +281,8 @@ impl ShopTx {
         let mut keys = BTreeMap::new();
         for row in rows {
             let subject: Subject = row.subject.parse().map_err(|_| StoreError::Keys(shop, VaultError::NoKey))?;
-            let unwrapped = key.unwrap_subject(subject, &row.wrapped).map_err(|error| StoreError::Keys(shop, error))?;
+            let unwrapped = count_opened(SealedThing::SubjectKey, key.unwrap_subject(subject, &row.wrapped));
+            let unwrapped = unwrapped.map_err(|error| StoreError::Keys(shop, error))?;
             keys.insert(subject, unwrapped);
         }
         Ok(keys)

@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use domain::{Command, Currency, Personal, ShopId, Zone, ids::ShopifyShopId, shop::ShopCommand};
-use event_store::{Database, Envelope, Metadata, PROJECT, ShopTx, StoreError, create_shop, shop_key};
+use event_store::{
+    Database, Envelope, Metadata, PROJECT, SealedThing, ShopTx, StoreError, create_shop, opened, shop_key,
+};
 use shopify::ShopDomain;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -293,7 +295,8 @@ async fn claim_deliveries(tx: &mut ShopTx, domain: &ShopDomain) -> Result<(), St
         }
         let (mut ids, mut bodies) = (Vec::new(), Vec::new());
         for row in rows {
-            let body = tx.ring().open_unclaimed(row.id, &row.body).map_err(|error| StoreError::Keys(shop, error))?;
+            let body = opened(SealedThing::Body, tx.ring().open_unclaimed(row.id, &row.body));
+            let body = body.map_err(|error| StoreError::Keys(shop, error))?;
             bodies.push(key.body(row.id).seal(&body));
             ids.push(row.id);
         }

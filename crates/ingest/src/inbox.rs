@@ -8,7 +8,7 @@ use event_store::{Database, ShopTx, StoreError, shop_key};
 use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
-use vault::{MasterRing, ShopKey};
+use vault::ShopKey;
 
 use crate::{INGEST, enqueue};
 
@@ -146,23 +146,6 @@ pub async fn unclaimed(connection: &mut PgConnection, limit: i64) -> Result<(i64
     let domains =
         sqlx::query_scalar!("SELECT domain FROM inbox_unclaimed GROUP BY domain ORDER BY domain LIMIT $1", limit);
     Ok((count, domains.fetch_all(connection).await?))
-}
-
-/// How many deliveries of shops that are not registered were sealed by a key that the ring has not.
-///
-/// # Errors
-/// [`StoreError::Unavailable`].
-pub async fn locked_unclaimed(connection: &mut PgConnection, ring: &MasterRing) -> Result<i64, StoreError> {
-    let known = ring.ids();
-    let hex_digits = i32::try_from(known[0].len()).expect("an id is short");
-    let count = sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!"
-           FROM inbox_unclaimed
-           WHERE encode(substr(body, 1, $2 / 2), 'hex') <> ALL ($1)"#,
-        &known,
-        hex_digits,
-    );
-    Ok(count.fetch_one(connection).await?)
 }
 
 /// Makes deliveries of one status pending again, those received since an instant or all whose body is still there.

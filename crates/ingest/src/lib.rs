@@ -7,6 +7,7 @@
 mod directory;
 mod document;
 mod inbox;
+mod keys;
 mod metrics;
 mod receive;
 mod requests;
@@ -19,9 +20,9 @@ pub use directory::{
 };
 pub use document::{DocumentsLeft, documents_by_outcome, documents_left, store_documents};
 pub use inbox::{
-    InboxCounts, InboxItem, InboxStatus, counts, dead_letters, list, locked_unclaimed, purge_bodies, purge_unclaimed,
-    retry, unclaimed,
+    InboxCounts, InboxItem, InboxStatus, counts, dead_letters, list, purge_bodies, purge_unclaimed, retry, unclaimed,
 };
+pub use keys::{KeyUse, Rotated, key_uses, rotate_keys};
 pub use metrics::{count_put_off, register_metrics};
 pub use receive::{Accepted, Delivery, Receiver};
 pub use requests::{REDACT, WEBHOOK, enqueue};

@@ -8,15 +8,14 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use domain::Digest;
-use event_store::{Database, StoreError, shop_key};
+use event_store::{Database, StoreError, unwrap_shop_key, wrapped_shop_key};
 use shopify::{ShopDomain, body_digest};
 use uuid::Uuid;
-use vault::ShopKey;
 
 use crate::directory::{DirectoryEntry, find, lock_domain};
 
-/// Keys are held for seconds, so that a destroyed one is soon out of use everywhere.
-const KEY_LIFETIME: Duration = Duration::from_secs(5);
+/// Shops are known for seconds, so that what becomes of one is soon known everywhere.
+const KNOWN_FOR: Duration = Duration::from_secs(5);
 const MAX_CACHED_SHOPS: usize = 10_000;
 
 /// A delivery whose signature was found valid.
@@ -68,7 +67,8 @@ pub struct Receiver {
 #[derive(Clone)]
 struct Known {
     entry: DirectoryEntry,
-    key: ShopKey,
+    /// Wrapped: no key that opens anything outlives the call that it was unwrapped for.
+    wrapped: Vec<u8>,
     since: Instant,
 }
 
@@ -89,18 +89,19 @@ impl Receiver {
             None => None,
         };
         let Some(known) = known else { return self.store_unclaimed(delivery).await };
-        match self.store(&known, delivery).await? {
-            Some(accepted) => Ok(accepted),
-            None => {
-                // It was erased, or goes on as another shop, since it was looked up.
-                self.shops.lock().expect("no panic while held").remove(&known.entry.domain);
-                Box::pin(self.receive(delivery)).await
-            }
+        if let Some(accepted) = self.store(&known, delivery).await? {
+            return Ok(accepted);
+        }
+        // Its key is gone since it was looked up, and with it perhaps the shop.
+        self.shops.lock().expect("no panic while held").remove(&known.entry.domain);
+        match self.known(&known.entry.domain).await? {
+            Some(known) => self.store(&known, delivery).await?.ok_or(StoreError::NoSuchShop(known.entry.shop)),
+            None => self.store_unclaimed(delivery).await,
         }
     }
 
     async fn known(&self, domain: &ShopDomain) -> Result<Option<Known>, StoreError> {
-        let fresh = |known: &&Known| known.since.elapsed() < KEY_LIFETIME;
+        let fresh = |known: &&Known| known.since.elapsed() < KNOWN_FOR;
         if let Some(known) = self.shops.lock().expect("no panic while held").get(domain).filter(fresh) {
             return Ok(Some(known.clone()));
         }
@@ -109,9 +110,9 @@ impl Receiver {
         fleet.commit().await?;
         let Some(entry) = entry else { return Ok(None) };
         let mut tx = self.database.begin(entry.shop).await?;
-        let key = shop_key(&mut tx).await?;
+        let wrapped = wrapped_shop_key(&mut tx).await?;
         tx.commit().await?;
-        let known = Known { entry, key, since: Instant::now() };
+        let known = Known { entry, wrapped, since: Instant::now() };
         let mut shops = self.shops.lock().expect("no panic while held");
         if shops.len() >= MAX_CACHED_SHOPS {
             shops.clear();
@@ -120,16 +121,17 @@ impl Receiver {
         Ok(Some(known))
     }
 
-    /// `None`: the shop is in the directory no more.
+    /// `None`: the shop has no key any more that what is stored could be opened with.
     async fn store(&self, known: &Known, delivery: &Delivery<'_>) -> Result<Option<Accepted>, StoreError> {
         let id = Uuid::now_v7();
         let digest = body_digest(delivery.body);
-        let (key, body) = (delivery.key(digest), known.key.body(id).seal(delivery.body));
+        let shop_key = unwrap_shop_key(self.database.ring(), known.entry.shop, Some(&known.wrapped))?;
+        let (key, body) = (delivery.key(digest), shop_key.body(id).seal(delivery.body));
         let stored = self
             .database
             .single(|| {
                 sqlx::query!(
-                    r#"SELECT store_delivery($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS is_new"#,
+                    "SELECT store_delivery_under_key($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS is_new",
                     known.entry.shop.0,
                     id,
                     key,
@@ -158,7 +160,6 @@ impl Receiver {
                 return Box::pin(self.receive(delivery)).await;
             }
         }
-        let no_shop = domain::ShopId(Uuid::nil());
         let sealed = self.database.ring().seal_unclaimed(id, delivery.body);
         let done = sqlx::query!(
             "INSERT INTO inbox_unclaimed (id, domain, webhook_id, body_digest, topic, triggered_at, event_id,
@@ -174,7 +175,7 @@ impl Receiver {
             delivery.event_id,
             delivery.received_at,
             delivery.note,
-            sealed.map_err(|error| StoreError::Keys(no_shop, error))?,
+            sealed,
         )
         .execute(&mut *fleet)
         .await?;

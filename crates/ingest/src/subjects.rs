@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use domain::Subject;
-use event_store::{ShopTx, StoreError};
+use event_store::{SealedThing, ShopTx, StoreError, opened};
 use serde_json::Value;
 use shopify::persons;
 use uuid::Uuid;
@@ -149,7 +149,8 @@ pub async fn find_bodies(
         let Some(last) = page.last() else { break };
         after = last.id;
         for delivery in page {
-            let Ok(body) = key.body(delivery.id).open(&delivery.body) else { continue };
+            let body = opened(SealedThing::Body, key.body(delivery.id).open(&delivery.body));
+            let Ok(body) = body else { continue };
             let is_about = match parsed(&body) {
                 Ok(json) => {
                     let named = persons(&delivery.topic, &json);

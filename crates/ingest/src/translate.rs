@@ -6,7 +6,7 @@ use futures::FutureExt;
 
 use chrono::{DateTime, Utc};
 use domain::{Command, Currency, shop::Shop};
-use event_store::{Envelope, Metadata, ShopTx, StoreError, shop_key};
+use event_store::{Envelope, Metadata, SealedThing, ShopTx, StoreError, opened, shop_key};
 use shopify::{Context, ORDER_DOCUMENT, REVISION, TranslateError, Translation, translate};
 use uuid::Uuid;
 use vault::VaultError;
@@ -120,7 +120,7 @@ pub async fn put_off(tx: &mut ShopTx, id: Uuid, failure: &StoreError) -> Result<
     .await?;
     if is_dead {
         let (mut about, key) = (About::default(), shop_key(tx).await?);
-        if let Some(Ok(body)) = delivery.body.map(|sealed| key.body(id).open(&sealed)) {
+        if let Some(Ok(body)) = delivery.body.map(|sealed| opened(SealedThing::Body, key.body(id).open(&sealed))) {
             about.read(&key, id, &delivery.topic, &body);
         }
         about.write(tx).await?;
@@ -176,7 +176,8 @@ async fn settle(
     let mut about = About::default();
     let mut asked = Vec::new();
     for delivery in &pending {
-        let body = delivery.body.as_ref().map(|sealed| key.body(delivery.id).open(sealed));
+        let body = delivery.body.as_ref();
+        let body = body.map(|sealed| opened(SealedThing::Body, key.body(delivery.id).open(sealed)));
         if let Some(Ok(body)) = &body {
             about.read(&key, delivery.id, &delivery.topic, body);
         }

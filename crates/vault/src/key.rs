@@ -44,13 +44,13 @@ impl Secret {
         mac.finalize().into_bytes().into()
     }
 
-    /// Seals under a random nonce, which stands before the ciphertext.
-    pub(crate) fn seal(&self, bound_to: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
-        let mut nonce = [0; NONCE_LENGTH];
-        getrandom::fill(&mut nonce).map_err(|_| VaultError::NoRandomness)?;
+    /// Seals under a nonce that stands before the ciphertext. It is a digest, under the key, of what is sealed and where it
+    /// stands: so none comes twice but for the same bytes in the same place, whatever the machine's randomness is worth.
+    pub(crate) fn seal(&self, bound_to: &[u8], plain: &[u8]) -> Vec<u8> {
+        let nonce = *self.derive(7, &[bound_to, plain]).first_chunk().expect("it is longer");
         let mut sealed = nonce.to_vec();
         sealed.extend(encrypt(&self.0, &nonce, bound_to, plain));
-        Ok(sealed)
+        sealed
     }
 
     pub(crate) fn open(&self, bound_to: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
@@ -107,7 +107,7 @@ impl ShopKey {
     /// [`VaultError::NoRandomness`].
     pub fn generate_subject(&self, subject: Subject) -> Result<(SubjectKey, Vec<u8>), VaultError> {
         let secret = Secret::random()?;
-        let wrapped = self.secret.seal(self.subject_binding(subject).as_bytes(), &secret.0)?;
+        let wrapped = self.secret.seal(self.subject_binding(subject).as_bytes(), &secret.0);
         Ok((SubjectKey { shop: self.shop, subject, secret }, wrapped))
     }
 
@@ -223,6 +223,24 @@ mod tests {
         assert!(shop.unwrap_subject(Subject::Shop, &wrapped).is_err());
         let elsewhere = ShopKey::from_secret(ShopId(Uuid::from_u128(2)), &shop.secret.0).unwrap();
         assert!(elsewhere.unwrap_subject(JANE, &wrapped).is_err());
+    }
+
+    #[test]
+    fn no_nonce_stands_before_two_different_ciphertexts() {
+        let secret = Secret::random().unwrap();
+        let mut seen = std::collections::HashMap::new();
+        for place in 0..200_u32 {
+            for value in 0..50_u32 {
+                let sealed = secret.seal(&place.to_be_bytes(), &value.to_be_bytes());
+                assert_eq!(secret.open(&place.to_be_bytes(), &sealed).unwrap(), value.to_be_bytes());
+                assert_eq!(
+                    secret.seal(&place.to_be_bytes(), &value.to_be_bytes()),
+                    sealed,
+                    "the same in the same place"
+                );
+                assert_eq!(seen.insert(sealed[..NONCE_LENGTH].to_vec(), sealed), None);
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! AES-256-GCM throughout; the associated data binds a ciphertext to its shop, subject and field, so that it opens
-//! nowhere else. Destroying a subject's key makes every value of that person unreadable at once, in the log too.
+//! nowhere else. No key and nonce meet twice by construction: one of the two follows from what is sealed and where it stands. Destroying a subject's key makes every value of that person unreadable at once, in the log too.
 
 mod contact;
 mod key;

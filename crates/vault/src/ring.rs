@@ -57,6 +57,18 @@ impl MasterRing {
         self.0.iter().map(|(id, _)| hex::encode(id)).collect()
     }
 
+    /// The id of the key that seals.
+    #[must_use]
+    pub fn newest(&self) -> String {
+        hex::encode(self.0[0].0)
+    }
+
+    /// Whether one of its keys has this id.
+    #[must_use]
+    pub fn holds(&self, id: &str) -> bool {
+        self.0.iter().any(|(known, _)| hex::encode(known) == id)
+    }
+
     /// The id of the key that a ciphertext needs: safe to show.
     #[must_use]
     pub fn id_of(sealed: &[u8]) -> String {
@@ -64,10 +76,8 @@ impl MasterRing {
     }
 
     /// The shop key as the key table holds it.
-    ///
-    /// # Errors
-    /// [`VaultError::NoRandomness`].
-    pub fn wrap(&self, shop: ShopId, key: &ShopKey) -> Result<Vec<u8>, VaultError> {
+    #[must_use]
+    pub fn wrap(&self, shop: ShopId, key: &ShopKey) -> Vec<u8> {
         self.seal(format!("shop-key/{shop}").as_bytes(), &key.secret().0)
     }
 
@@ -79,11 +89,20 @@ impl MasterRing {
         ShopKey::from_secret(shop, &self.open(format!("shop-key/{shop}").as_bytes(), wrapped)?)
     }
 
-    /// Seals the body of a delivery whose shop is not known.
+    /// The same shop key under the newest key; `None` where it is already.
     ///
     /// # Errors
-    /// [`VaultError::NoRandomness`].
-    pub fn seal_unclaimed(&self, inbox_id: Uuid, body: &[u8]) -> Result<Vec<u8>, VaultError> {
+    /// As [`Self::unwrap`].
+    pub fn rewrap(&self, shop: ShopId, wrapped: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
+        if Self::id_of(wrapped) == self.newest() {
+            return Ok(None);
+        }
+        Ok(Some(self.wrap(shop, &self.unwrap(shop, wrapped)?)))
+    }
+
+    /// Seals the body of a delivery whose shop is not known.
+    #[must_use]
+    pub fn seal_unclaimed(&self, inbox_id: Uuid, body: &[u8]) -> Vec<u8> {
         self.seal(format!("unclaimed/{inbox_id}").as_bytes(), body)
     }
 
@@ -95,11 +114,11 @@ impl MasterRing {
         self.open(format!("unclaimed/{inbox_id}").as_bytes(), sealed)
     }
 
-    fn seal(&self, bound_to: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+    fn seal(&self, bound_to: &[u8], plain: &[u8]) -> Vec<u8> {
         let (id, newest) = &self.0[0];
         let mut sealed = id.to_vec();
-        sealed.extend(newest.seal(bound_to, plain)?);
-        Ok(sealed)
+        sealed.extend(newest.seal(bound_to, plain));
+        sealed
     }
 
     fn open(&self, bound_to: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
@@ -123,10 +142,13 @@ mod tests {
         let both = MasterRing::parse(&format!("{new}, {old}")).unwrap();
         let after = MasterRing::parse(&new).unwrap();
 
-        let wrapped = before.wrap(shop, &key).unwrap();
+        let wrapped = before.wrap(shop, &key);
         assert!(both.unwrap(shop, &wrapped).is_ok());
         assert_eq!(after.unwrap(shop, &wrapped).unwrap_err(), VaultError::UnknownKey(before.ids()[0].clone()));
-        assert!(after.unwrap(shop, &both.wrap(shop, &key).unwrap()).is_ok());
+        let again = both.rewrap(shop, &wrapped).unwrap().expect("it was under the old key");
+        assert_eq!(MasterRing::id_of(&again), both.newest());
+        assert!(after.unwrap(shop, &again).is_ok());
+        assert_eq!(both.rewrap(shop, &again).unwrap(), None);
         let other_shop = ShopId(Uuid::from_u128(2));
         assert_eq!(before.unwrap(other_shop, &wrapped).unwrap_err(), VaultError::DoesNotOpen);
     }

@@ -38,10 +38,8 @@ impl SnapshotOf<'_> {
 impl ShopKey {
     /// Seals a state, whose personal values are sealed under their subjects' keys already: so a snapshot says nothing to
     /// whoever lacks the shop's key, and no more than the events do to whoever has it.
-    ///
-    /// # Errors
-    /// [`VaultError::NoRandomness`].
-    pub fn seal_snapshot(&self, of: &SnapshotOf<'_>, state: &[u8]) -> Result<Vec<u8>, VaultError> {
+    #[must_use]
+    pub fn seal_snapshot(&self, of: &SnapshotOf<'_>, state: &[u8]) -> Vec<u8> {
         self.snapshots().seal(&of.binding(), state)
     }
 
@@ -66,7 +64,7 @@ mod tests {
         let shop = ShopKey::generate(ShopId(Uuid::from_u128(1))).unwrap();
         let of =
             SnapshotOf { aggregate_type: "shop", aggregate_id: "7", sequence: 100, hash: &[1; 32], state_version: 5 };
-        let sealed = shop.seal_snapshot(&of, b"state").unwrap();
+        let sealed = shop.seal_snapshot(&of, b"state");
         assert_eq!(shop.open_snapshot(&of, &sealed).unwrap(), b"state");
         let others = [
             SnapshotOf { aggregate_type: "sho", aggregate_id: "p7", ..of },

@@ -4,6 +4,7 @@ mod demo;
 mod doctor;
 mod inbox;
 mod ingest;
+mod keys;
 mod output;
 mod rebuild;
 mod redact;
@@ -65,6 +66,7 @@ async fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Redact(command) => redact::run(environment, command).await,
         Command::Inbox(command) => inbox::run(environment, command).await,
         Command::Ingest(args) => ingest::run(environment, &args).await,
+        Command::Keys(command) => keys::run(environment, command).await,
         Command::Rebuild(rebuild) => rebuild::run(environment, &rebuild).await,
         Command::Verify(verify) => verify::run(environment, &verify).await,
         Command::Doctor(doctor) => doctor::run(environment, &doctor).await,

@@ -68,7 +68,7 @@ fn pgbench(database: &TestDatabase, shop: &Shop, transactions: usize) -> anyhow:
     let length =
         limits::query(database, &format!("SELECT max(length(body)) FROM inbox WHERE shop_id = '{}'", shop.id))?;
     let script = format!(
-        "SELECT store_delivery('{}', n.id, n.id::text, decode(repeat('ab', 16), 'hex'), 'orders/create', NULL, NULL, now(),
+        "SELECT store_delivery_under_key('{}', n.id, n.id::text, decode(repeat('ab', 16), 'hex'), 'orders/create', NULL, NULL, now(),
                        NULL, decode(repeat('cd', {length}), 'hex'))
 FROM (SELECT gen_random_uuid() AS id) n;
 ",

@@ -1,12 +1,14 @@
 //! An import: one writer, batches of commands over many orders.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cqrs_es::persist::{PersistedEventRepository, SerializedEvent};
-use domain::order::Order;
+use domain::{Command, ShopId, order::Order};
 use ecomdash_tests::TestDatabase;
+use event_store::{Database, wrapped_shop_key};
 use postgres_es::PostgresEventRepository;
 use sqlx::postgres::PgPoolOptions;
+use vault::Sealer;
 
 use crate::{Scale, data, limits};
 
@@ -18,11 +20,13 @@ pub struct Import {
     pub copy: Vec<f64>,
     pub peer: Vec<f64>,
     pub row_bytes: i64,
+    /// Of the time that batches are appended in, the part that sealing and keys take, in percent.
+    pub sealing_percent: Vec<f64>,
 }
 
 pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<Import> {
     let store = database.open();
-    let mut import = Import { ours: vec![], copy: vec![], peer: vec![], row_bytes: 0 };
+    let mut import = Import { ours: vec![], copy: vec![], peer: vec![], row_bytes: 0, sealing_percent: vec![] };
     let events = (scale.import_orders * 3) as f64;
     let plain = PgPoolOptions::new().max_connections(1).connect(&database.superuser_url).await?;
     for run in 0..scale.runs {
@@ -40,7 +44,9 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<Im
             tx.execute(batch).await?;
             tx.commit().await?;
         }
-        import.ours.push(events / began.elapsed().as_secs_f64());
+        let took = began.elapsed();
+        import.ours.push(events / took.as_secs_f64());
+        import.sealing_percent.push(100.0 * sealing(&store, shop, &orders).await?.as_secs_f64() / took.as_secs_f64());
         limits::psql(database, "ANALYZE events")?;
 
         let query = format!("SELECT * FROM events WHERE shop_id = '{shop}' ORDER BY position");
@@ -82,4 +88,22 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<Im
         import.peer.push(some.len() as f64 / began.elapsed().as_secs_f64());
     }
     Ok(import)
+}
+
+/// How long the part takes that is sealing and keys, of the same commands in the same batches: the shop's key is unwrapped for
+/// each, every order's buyer gets a key, and all that is personal is sealed.
+async fn sealing(store: &Database, shop: ShopId, orders: &[u64]) -> anyhow::Result<Duration> {
+    let wrapped = wrapped_shop_key(&mut store.begin(shop).await?).await?;
+    let mut took = Duration::ZERO;
+    for orders in orders.chunks(BATCH) {
+        let mut commands: Vec<Command> = orders.iter().flat_map(|id| data::commands(*id)).collect();
+        let began = Instant::now();
+        let mut sealer = Sealer::new(Some(store.ring().unwrap(shop, &wrapped)?));
+        for command in &mut commands {
+            sealer.seal(command)?;
+        }
+        anyhow::ensure!(sealer.take_created().len() >= orders.len(), "every order has a buyer");
+        took += began.elapsed();
+    }
+    Ok(took)
 }

@@ -97,6 +97,13 @@ async fn main() -> anyhow::Result<()> {
                 .limit("COPY of the same row bytes into the same table and indexes", import.copy, 0.25)
                 .peer("postgres-es 0.5 `persist`, batches of the same size", import.peer, 2.0),
         );
+        let percent = median(import.sealing_percent);
+        report.bound(Bound {
+            what: "sealing and keys, part of the time in which the same batches are appended",
+            measured: format!("{percent:.1} %"),
+            bound: "at most 25 %",
+            holds: percent <= 25.0,
+        });
     }
 
     if !skips("command") {

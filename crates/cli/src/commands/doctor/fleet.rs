@@ -47,6 +47,7 @@ async fn try_examine(session: &Session, report: &mut Report) -> anyhow::Result<V
     found.keys_and_logs(report);
     found.deliveries(paused, report);
     unclaimed(session, report).await?;
+    master_keys(session, report).await?;
     Ok(found.readable)
 }
 
@@ -190,15 +191,7 @@ impl Found {
 async fn unclaimed(session: &Session, report: &mut Report) -> anyhow::Result<()> {
     let mut fleet = session.database.begin_fleet().await?;
     let (count, domains) = ingest::unclaimed(&mut fleet, i64::try_from(NAMED)?).await?;
-    let locked = ingest::locked_unclaimed(&mut fleet, session.database.ring()).await?;
     fleet.commit().await?;
-    if locked > 0 {
-        report.trouble(
-            "keys",
-            &format!("ENCRYPTION_KEYS cannot open {locked} deliveries of shops that are not registered"),
-            "add the key that sealed them behind the newest one, separated by a comma",
-        );
-    }
     if count > 0 {
         report.warning(
             "deliveries",
@@ -208,6 +201,35 @@ async fn unclaimed(session: &Session, report: &mut Report) -> anyhow::Result<()>
             ),
             "ecomdash shop register DOMAIN --timezone IANA --currency ISO, which takes them over",
         );
+    }
+    Ok(())
+}
+
+/// Which keys are missing, which are needed no more, and whether a rotation is to be ended.
+async fn master_keys(session: &Session, report: &mut Report) -> anyhow::Result<()> {
+    let ring = session.database.ring();
+    let uses = ingest::key_uses(&session.database, |_| true).await?;
+    let mut is_done = true;
+    for (id, of_key) in uses.iter().filter(|(id, _)| **id != ring.newest()) {
+        is_done = false;
+        if ring.holds(id) {
+            report.warning(
+                "keys",
+                &format!("key {id} of ENCRYPTION_KEYS is not the newest, and still needed for {of_key}"),
+                "ecomdash keys rotate, once every process has the newest key first",
+            );
+        } else {
+            report.trouble(
+                "keys",
+                &format!("ENCRYPTION_KEYS cannot open {of_key}, which need key {id}"),
+                "add it behind the newest one, separated by a comma",
+            );
+        }
+    }
+    let older = &ring.ids()[1..];
+    if is_done && !older.is_empty() {
+        let older = older.join(", ");
+        report.good("keys", &format!("nothing needs {older}: it may be dropped, unless it is yet to be the newest"));
     }
     Ok(())
 }
