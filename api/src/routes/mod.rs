@@ -1,10 +1,13 @@
 //! One file for every endpoint.
 
+pub mod breakdown;
 pub mod docs;
+pub mod explain;
 pub mod health;
 pub mod home;
 pub mod orders;
 pub mod redactions;
+pub mod restatements;
 pub mod series;
 pub mod shops;
 pub mod stats;
