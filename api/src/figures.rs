@@ -77,6 +77,8 @@ pub struct AsOf {
 /// A moment of the log, and how the shop was set up then.
 #[derive(Clone)]
 pub struct Known {
+    /// The position that is asked for, of those that there are.
+    pub asked: i64,
     /// Of when it is.
     pub as_of: AsOf,
     /// The shop's, in force then.
@@ -165,6 +167,7 @@ impl Figures {
         let shop = if then.currency().is_some() { then } else { self.shop.clone() };
         let pending = if is_present { log.pending } else { 0 };
         Ok(Known {
+            asked,
             as_of: AsOf { as_of_position: position, as_of: recorded_at, lag: asked - position + pending },
             timezone: shop.timezone(),
             currency: shop.currency().unwrap_or(self.currency),

@@ -28,7 +28,9 @@ impl Serialize for Value {
             Self::Money(money) => money.serialize(serializer),
             Self::Count(count) => serializer.serialize_i64(*count),
             Self::Ratio(hundredths) => {
-                serializer.collect_str(&format_args!("{}.{:02}", hundredths / 100, (hundredths % 100).abs()))
+                let sign = if *hundredths < 0 { "-" } else { "" };
+                let hundredths = hundredths.unsigned_abs();
+                serializer.collect_str(&format_args!("{sign}{}.{:02}", hundredths / 100, hundredths % 100))
             }
             Self::Unknown => serializer.serialize_none(),
         }
@@ -232,6 +234,14 @@ mod tests {
         assert_eq!(show(sums(11000, 3)), r#"{"amount":"36.67","currency":"USD"}"#);
         assert_eq!(show(sums(5, 2)), r#"{"amount":"0.02","currency":"USD"}"#);
         assert_eq!(show(sums(0, 0)), "null");
+    }
+
+    #[test]
+    fn a_difference_of_ratios_keeps_its_sign() {
+        let show = |ratio| serde_json::to_string(&ratio).unwrap();
+        assert_eq!(show(Value::Ratio(110).minus(Value::Ratio(114))), r#""-0.04""#);
+        assert_eq!(show(Value::Ratio(300).minus(Value::Ratio(114))), r#""1.86""#);
+        assert_eq!(show(Value::Ratio(300).minus(Value::Unknown)), "null");
     }
 
     #[test]

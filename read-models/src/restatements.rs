@@ -149,7 +149,8 @@ pub async fn since(
                WHERE f.shop_id = $1 AND f.generation = $2 AND f.position > $3 AND f.position <= $4 AND f.currency = $5
                  AND f.occurred_at >= $6 AND f.occurred_at < $7
            ) r
-           GROUP BY GROUPING SETS ((), (r.cause), (r.cause, r.line_type, r.is_initial, r.is_reversal))"#,
+           GROUP BY GROUPING SETS ((), (r.cause), (r.cause, r.line_type, r.is_initial, r.is_reversal))
+           HAVING count(*) > 0"#,
         ledger.shop.0,
         ledger.generation,
         position,

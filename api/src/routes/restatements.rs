@@ -187,7 +187,7 @@ pub async fn restatements(
     let period = query.period()?;
     let mut figures = Figures::open(&app, shop, "sales").await?;
     let (known, later) = (figures.known_at(from).await?, figures.known_at(to).await?);
-    if known.as_of.as_of_position > later.as_of.as_of_position {
+    if known.asked > later.asked {
         return Err(backwards());
     }
     let between = (known.as_of.as_of_position, later.as_of.as_of_position);
