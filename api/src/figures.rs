@@ -159,7 +159,8 @@ impl Figures {
         let now = match moment {
             _ if is_present => log.now,
             Moment::Instant(at) => at,
-            // Of an event that is not folded yet it is that event's time all the same: the days are told as they were then.
+            Moment::Position(_) if asked == position => recorded_at.unwrap_or(log.now),
+            // Of an event that is not folded yet it is that event's time all the same: today is what it was then.
             Moment::Position(_) => self.tx.recorded_at(asked).await?.unwrap_or(log.now),
         };
         // Before it was registered, a shop is what it is now, without sales.
