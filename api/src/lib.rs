@@ -8,6 +8,7 @@ mod error;
 mod figures;
 mod limits;
 mod metrics;
+mod moment;
 mod openapi;
 mod period;
 mod request_log;
@@ -67,6 +68,9 @@ fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::Surroundings::openapi())
         .routes(routes!(routes::stats::stats))
         .routes(routes!(routes::series::series))
+        .routes(routes!(routes::breakdown::breakdown))
+        .routes(routes!(routes::explain::explain))
+        .routes(routes!(routes::restatements::restatements))
         .routes(routes!(routes::orders::orders))
         .routes(routes!(routes::shops::shops))
         .routes(routes!(routes::shops::shop))

@@ -101,6 +101,18 @@ impl PartialSchema for MetricName {
 
 impl ToSchema for MetricName {}
 
+/// The name of a figure whose parts add up to it.
+pub struct BreakdownMetricName;
+
+impl PartialSchema for BreakdownMetricName {
+    fn schema() -> RefOr<Schema> {
+        let names = METRICS.iter().filter(|metric| metric.can_be_broken_down()).map(|metric| metric.name);
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
+    }
+}
+
+impl ToSchema for BreakdownMetricName {}
+
 /// The document, as `/openapi.json` answers it.
 pub fn document() -> &'static str {
     static DOCUMENT: LazyLock<String> = LazyLock::new(|| {

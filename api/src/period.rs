@@ -36,18 +36,18 @@ impl PeriodQuery {
         let day = |name, text: &Option<String>| text.as_deref().map(|text| parse(name, text)).transpose();
         let to = day("to", &self.to)?;
         let from = day("from", &self.from)?.or(to).unwrap_or(today);
-        let period = Period { from, to: to.unwrap_or(today.max(from)) };
-        if period.from > period.to {
-            return Err(ApiError::BadRequest("`from` is after `to`".into()));
-        }
-        if period.days() > MAX_DAYS {
-            return Err(ApiError::BadRequest("the period is longer than a hundred years".into()));
-        }
-        Ok(period)
+        Period::checked(from, to.unwrap_or(today.max(from)), ("from", "to"))
     }
 }
 
-fn parse(name: &str, text: &str) -> Result<NaiveDate, ApiError> {
+/// Every day that a sale can lie on.
+pub const EVER: Period = Period {
+    from: NaiveDate::from_ymd_opt(1, 1, 3).expect("a date"),
+    to: NaiveDate::from_ymd_opt(9998, 12, 31).expect("a date"),
+};
+
+/// Reads the day that a parameter names.
+pub fn parse(name: &str, text: &str) -> Result<NaiveDate, ApiError> {
     let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| text.len() == 10);
     let first = NaiveDate::from_ymd_opt(1970, 1, 1).expect("a date");
     let last = NaiveDate::from_ymd_opt(9998, 12, 31).expect("a date");
@@ -56,6 +56,18 @@ fn parse(name: &str, text: &str) -> Result<NaiveDate, ApiError> {
 }
 
 impl Period {
+    /// Days that parameters of these names ask for.
+    pub fn checked(from: NaiveDate, to: NaiveDate, names: (&str, &str)) -> Result<Self, ApiError> {
+        if from > to {
+            return Err(ApiError::BadRequest(format!("`{}` is after `{}`", names.0, names.1).into()));
+        }
+        let period = Self { from, to };
+        if period.days() > MAX_DAYS {
+            return Err(ApiError::BadRequest("the period is longer than a hundred years".into()));
+        }
+        Ok(period)
+    }
+
     /// How many days.
     pub fn days(&self) -> i64 {
         (self.to - self.from).num_days() + 1

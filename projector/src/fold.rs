@@ -14,7 +14,7 @@ use domain::{
     shop::Shop,
 };
 use event_store::{ShopTx, StoreError, StoredEvent};
-use read_models::{Change, Generation, Projection, projection};
+use read_models::{Change, Generation, Projection, daily_sales_at::KEPT_EVERY, projection};
 
 /// How long a page is folded before what is folded is written.
 const FOLD_TIME: Duration = Duration::from_secs(5);
@@ -54,9 +54,8 @@ impl Target {
         projection(name).map(|model| Self { generation, model })
     }
 
-    /// Writes what was folded.
-    pub async fn write(&mut self, tx: &mut ShopTx) -> Result<(), StoreError> {
-        Ok(self.model.write(tx, &self.generation).await?)
+    async fn write(&mut self, tx: &mut ShopTx, up_to: i64) -> Result<(), StoreError> {
+        Ok(self.model.write(tx, &self.generation, up_to).await?)
     }
 }
 
@@ -69,7 +68,7 @@ pub struct Folded {
     pub up_to: i64,
 }
 
-/// Folds a page into projections, each for its generation. All of them begin where the page does.
+/// Folds a page into projections, each for its generation, and writes it. All of them begin where the page does.
 pub async fn fold_page(
     tx: &mut ShopTx,
     cache: &mut OrderCache,
@@ -92,31 +91,54 @@ pub async fn fold_page(
         if event.aggregate_type == Shop::TYPE {
             folded.shop_changed = true;
         }
-        if event.aggregate_type != Order::TYPE {
-            continue;
+        if event.aggregate_type == Order::TYPE {
+            fold_event(shop, cache, event, into)?;
         }
-        let order_id = order_id(event)?;
-        let decoded: OrderEvent = event.decode()?;
-        // Taken out while it changes, so that a panic leaves nothing half-changed behind.
-        let mut known = cache.known.remove(&(shop, order_id)).unwrap_or_default();
-        known.order.apply(decoded);
-        known.sequence = event.sequence;
-        let after = sales_of(order_id, &known.order);
-        let change = Change {
-            position: event.position,
-            recorded_at: event.recorded_at,
-            order_id,
-            order: &known.order,
-            before: &known.sales,
-            after: &after,
-        };
-        for target in &mut *into {
-            target.model.fold(&target.generation, &change);
+        // There the days are kept as they stand, so nothing later may be in them.
+        if event.position % KEPT_EVERY == 0 {
+            write(tx, into, event.position).await?;
         }
-        known.sales = after;
-        cache.known.insert((shop, order_id), known);
+    }
+    if folded.up_to % KEPT_EVERY != 0 {
+        write(tx, into, folded.up_to).await?;
     }
     Ok(folded)
+}
+
+async fn write(tx: &mut ShopTx, into: &mut [Target], up_to: i64) -> Result<(), StoreError> {
+    for target in into {
+        target.write(tx, up_to).await?;
+    }
+    Ok(())
+}
+
+fn fold_event(
+    shop: ShopId,
+    cache: &mut OrderCache,
+    event: &StoredEvent,
+    into: &mut [Target],
+) -> Result<(), StoreError> {
+    let order_id = order_id(event)?;
+    let decoded: OrderEvent = event.decode()?;
+    // Taken out while it changes, so that a panic leaves nothing half-changed behind.
+    let mut known = cache.known.remove(&(shop, order_id)).unwrap_or_default();
+    known.order.apply(decoded);
+    known.sequence = event.sequence;
+    let after = sales_of(order_id, &known.order);
+    let change = Change {
+        position: event.position,
+        recorded_at: event.recorded_at,
+        order_id,
+        order: &known.order,
+        before: &known.sales,
+        after: &after,
+    };
+    for target in into {
+        target.model.fold(&target.generation, &change);
+    }
+    known.sales = after;
+    cache.known.insert((shop, order_id), known);
+    Ok(())
 }
 
 /// Reads the histories of the orders that the page goes on with and the cache does not hold up to there.

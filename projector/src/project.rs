@@ -33,9 +33,6 @@ pub async fn project(claim: &mut Claim, cache: &mut OrderCache) -> Result<u64, S
     let targets = live.iter().filter_map(|checkpoint| Target::new(&checkpoint.projection, checkpoint.generation));
     let mut into: Vec<Target> = targets.collect();
     let folded = fold_page(&mut claim.tx, cache, &page, &mut into).await?;
-    for target in &mut into {
-        target.write(&mut claim.tx).await?;
-    }
     for checkpoint in &live {
         advance(&mut claim.tx, checkpoint, folded.up_to).await?;
     }

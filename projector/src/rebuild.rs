@@ -224,7 +224,6 @@ async fn fold_step(
     let target = Target::new(&checkpoint.projection, checkpoint.generation);
     let mut into = [target.ok_or(StoreError::Database(sqlx::Error::RowNotFound))?];
     let folded = fold_page(tx, cache, &page, &mut into).await?;
-    into[0].write(tx).await?;
     advance(tx, checkpoint, folded.up_to).await?;
     checkpoint.position = folded.up_to;
     Ok(())

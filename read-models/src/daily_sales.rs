@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, ops::AddAssign};
 
 use chrono::{DateTime, NaiveDate, Utc};
-use domain::{Currency, ShopId, ledger::LineType};
+use domain::{
+    Currency, ShopId,
+    ledger::{Amounts, LineType},
+};
 use sqlx::PgConnection;
 
 use crate::{Generation, sale_fact::SaleFact};
@@ -87,48 +90,92 @@ sums! {
 
 /// Adds one fact to the day on which it counts, not to the day on which we heard of it.
 pub fn fold(delta: &mut Delta, fact: &SaleFact) {
-    *delta.entry((fact.shop_day, fact.row.currency)).or_default() += sums_of(fact);
+    let row = &fact.row;
+    let kind = Kind { line_type: row.line_type, is_initial: row.is_initial, is_reversal: row.is_reversal };
+    *delta.entry((fact.shop_day, row.currency)).or_default() += kind.sums_of(&fact.amounts);
 }
 
-fn sums_of(fact: &SaleFact) -> DailySales {
-    let amounts = &fact.amounts;
-    let row = &fact.row;
-    let mut sums =
-        DailySales { orders: amounts.orders, gift_card_orders: amounts.gift_card_orders, ..Default::default() };
-    match row.line_type {
-        LineType::Product if row.is_reversal => {
-            sums.reversed_gross_minor = -amounts.gross_minor;
-            sums.reversed_discount_minor = -amounts.discount_minor;
-            sums.units_reversed = -amounts.units;
+/// What decides which sums a fact is in. Facts of one kind can be added up before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    /// What it is about.
+    pub line_type: LineType,
+    /// Of the order's first agreement.
+    pub is_initial: bool,
+    /// It gives something back.
+    pub is_reversal: bool,
+}
+
+impl Kind {
+    /// The sums that amounts of this kind are in.
+    #[must_use]
+    pub fn sums_of(self, amounts: &Amounts) -> DailySales {
+        let mut sums =
+            DailySales { orders: amounts.orders, gift_card_orders: amounts.gift_card_orders, ..Default::default() };
+        match self.line_type {
+            LineType::Product if self.is_reversal => {
+                sums.reversed_gross_minor = -amounts.gross_minor;
+                sums.reversed_discount_minor = -amounts.discount_minor;
+                sums.units_reversed = -amounts.units;
+            }
+            LineType::Product => {
+                sums.gross_minor = amounts.gross_minor;
+                sums.discount_minor = amounts.discount_minor;
+                sums.units_ordered = amounts.units;
+                if self.is_initial {
+                    sums.initial_gross_minor = amounts.gross_minor;
+                    sums.initial_discount_minor = amounts.discount_minor;
+                    sums.initial_units = amounts.units;
+                }
+            }
+            LineType::Shipping if self.is_reversal => sums.shipping_reversed_minor = -amounts.net_minor,
+            LineType::Shipping => sums.shipping_minor = amounts.net_minor,
+            LineType::Duty => sums.duty_minor = amounts.net_minor,
+            LineType::AdditionalFee => sums.additional_fee_minor = amounts.net_minor,
+            LineType::Fee => sums.return_fee_minor = amounts.net_minor,
+            LineType::Adjustment => sums.adjustment_minor = amounts.net_minor,
+            LineType::Tip => sums.tip_minor = amounts.net_minor,
+            LineType::GiftCard => sums.gift_card_minor = amounts.net_minor,
+            LineType::Unknown => sums.unclassified_minor = amounts.net_minor + amounts.tax_minor,
         }
-        LineType::Product => {
-            sums.gross_minor = amounts.gross_minor;
-            sums.discount_minor = amounts.discount_minor;
-            sums.units_ordered = amounts.units;
-            if row.is_initial {
-                sums.initial_gross_minor = amounts.gross_minor;
-                sums.initial_discount_minor = amounts.discount_minor;
-                sums.initial_units = amounts.units;
+        if !matches!(self.line_type, LineType::Tip | LineType::GiftCard | LineType::Unknown) {
+            sums.tax_minor = amounts.tax_minor;
+            if self.is_reversal {
+                sums.tax_reversed_minor = -amounts.tax_minor;
             }
         }
-        LineType::Shipping if row.is_reversal => sums.shipping_reversed_minor = -amounts.net_minor,
-        LineType::Shipping => sums.shipping_minor = amounts.net_minor,
-        LineType::Duty => sums.duty_minor = amounts.net_minor,
-        LineType::AdditionalFee => sums.additional_fee_minor = amounts.net_minor,
-        LineType::Fee => sums.return_fee_minor = amounts.net_minor,
-        LineType::Adjustment => sums.adjustment_minor = amounts.net_minor,
-        LineType::Tip => sums.tip_minor = amounts.net_minor,
-        LineType::GiftCard => sums.gift_card_minor = amounts.net_minor,
-        LineType::Unknown => sums.unclassified_minor = amounts.net_minor + amounts.tax_minor,
+        sums
     }
-    if !matches!(row.line_type, LineType::Tip | LineType::GiftCard | LineType::Unknown) {
-        sums.tax_minor = amounts.tax_minor;
-        if row.is_reversal {
-            sums.tax_reversed_minor = -amounts.tax_minor;
-        }
-    }
-    sums
 }
+
+/// The amounts of a row of a query that adds up facts.
+macro_rules! amounts {
+    ($row:expr) => {
+        domain::ledger::Amounts {
+            units: $row.units,
+            gross_minor: $row.gross_minor,
+            discount_minor: $row.discount_minor,
+            net_minor: $row.net_minor,
+            tax_minor: $row.tax_minor,
+            orders: $row.orders,
+            gift_card_orders: $row.gift_card_orders,
+        }
+    };
+}
+
+/// The sums of a row of a query that adds up facts by their kind.
+macro_rules! sums_of_kind {
+    ($row:expr) => {
+        $crate::daily_sales::Kind {
+            line_type: domain::ledger::LineType::named(&$row.line_type),
+            is_initial: $row.is_initial,
+            is_reversal: $row.is_reversal,
+        }
+        .sums_of(&$crate::daily_sales::amounts!($row))
+    };
+}
+pub(crate) use amounts;
+pub(crate) use sums_of_kind;
 
 macro_rules! column {
     ($delta:expr, $name:ident) => {
@@ -210,17 +257,61 @@ pub async fn write(connection: &mut PgConnection, generation: &Generation, delta
     Ok(())
 }
 
-/// The days of the live generation that have a row, both ends included, in one currency.
+/// One generation of the ledger, up to a position.
+#[derive(Debug, Clone, Copy)]
+pub struct Ledger {
+    /// Whose.
+    pub shop: ShopId,
+    /// Which build of it.
+    pub generation: i32,
+    /// The last position that counts; [`i64::MAX`] for all that is folded.
+    pub up_to: i64,
+}
+
+macro_rules! sums_of_day {
+    ($row:expr) => {
+        $crate::daily_sales::DailySales {
+            orders: $row.orders,
+            gift_card_orders: $row.gift_card_orders,
+            gross_minor: $row.gross_minor,
+            discount_minor: $row.discount_minor,
+            reversed_gross_minor: $row.reversed_gross_minor,
+            reversed_discount_minor: $row.reversed_discount_minor,
+            adjustment_minor: $row.adjustment_minor,
+            shipping_minor: $row.shipping_minor,
+            shipping_reversed_minor: $row.shipping_reversed_minor,
+            duty_minor: $row.duty_minor,
+            additional_fee_minor: $row.additional_fee_minor,
+            return_fee_minor: $row.return_fee_minor,
+            tax_minor: $row.tax_minor,
+            tax_reversed_minor: $row.tax_reversed_minor,
+            tip_minor: $row.tip_minor,
+            gift_card_minor: $row.gift_card_minor,
+            unclassified_minor: $row.unclassified_minor,
+            initial_gross_minor: $row.initial_gross_minor,
+            initial_discount_minor: $row.initial_discount_minor,
+            initial_units: $row.initial_units,
+            units_ordered: $row.units_ordered,
+            units_reversed: $row.units_reversed,
+        }
+    };
+}
+pub(crate) use sums_of_day;
+
+/// Days with their sums, in order.
+pub type Days = Vec<(NaiveDate, DailySales)>;
+
+/// The days that have a row, both ends included, in one currency, of all that is folded.
 ///
 /// # Errors
 /// Whatever the database answers.
 pub async fn between(
     connection: &mut PgConnection,
-    shop: ShopId,
+    ledger: Ledger,
     from: NaiveDate,
     to: NaiveDate,
     currency: Currency,
-) -> Result<Vec<(NaiveDate, DailySales)>, sqlx::Error> {
+) -> Result<Days, sqlx::Error> {
     let rows = sqlx::query!(
         "SELECT d.day, d.orders, d.gift_card_orders, d.gross_minor, d.discount_minor, d.reversed_gross_minor,
                 d.reversed_discount_minor, d.adjustment_minor, d.shipping_minor, d.shipping_reversed_minor,
@@ -228,54 +319,27 @@ pub async fn between(
                 d.tip_minor, d.gift_card_minor, d.unclassified_minor, d.initial_gross_minor,
                 d.initial_discount_minor, d.initial_units, d.units_ordered, d.units_reversed
          FROM daily_sales d
-         JOIN live_generations l ON l.shop_id = d.shop_id AND l.projection = 'sales' AND l.generation = d.generation
-         WHERE d.shop_id = $1 AND d.day BETWEEN $2 AND $3 AND d.currency = $4
+         WHERE d.shop_id = $1 AND d.generation = $2 AND d.day BETWEEN $3 AND $4 AND d.currency = $5
          ORDER BY d.day",
-        shop.0,
+        ledger.shop.0,
+        ledger.generation,
         from,
         to,
         currency.code(),
     )
     .fetch_all(connection)
     .await?;
-    let days = rows.into_iter().map(|row| {
-        let sums = DailySales {
-            orders: row.orders,
-            gift_card_orders: row.gift_card_orders,
-            gross_minor: row.gross_minor,
-            discount_minor: row.discount_minor,
-            reversed_gross_minor: row.reversed_gross_minor,
-            reversed_discount_minor: row.reversed_discount_minor,
-            adjustment_minor: row.adjustment_minor,
-            shipping_minor: row.shipping_minor,
-            shipping_reversed_minor: row.shipping_reversed_minor,
-            duty_minor: row.duty_minor,
-            additional_fee_minor: row.additional_fee_minor,
-            return_fee_minor: row.return_fee_minor,
-            tax_minor: row.tax_minor,
-            tax_reversed_minor: row.tax_reversed_minor,
-            tip_minor: row.tip_minor,
-            gift_card_minor: row.gift_card_minor,
-            unclassified_minor: row.unclassified_minor,
-            initial_gross_minor: row.initial_gross_minor,
-            initial_discount_minor: row.initial_discount_minor,
-            initial_units: row.initial_units,
-            units_ordered: row.units_ordered,
-            units_reversed: row.units_reversed,
-        };
-        (row.day, sums)
-    });
-    Ok(days.collect())
+    Ok(rows.into_iter().map(|row| (row.day, sums_of_day!(row))).collect())
 }
 
-/// The same sums over parts of days, from the facts: part `n` holds what occurred from `bounds[n]` until `bounds[n + 1]`.
+/// The sums over parts of days, from the facts: part `n` holds what occurred from `bounds[n]` until `bounds[n + 1]`.
 /// Parts without sales are zero.
 ///
 /// # Errors
 /// Whatever the database answers.
 pub async fn between_instants(
     connection: &mut PgConnection,
-    shop: ShopId,
+    ledger: Ledger,
     bounds: &[DateTime<Utc>],
     currency: Currency,
 ) -> Result<Vec<DailySales>, sqlx::Error> {
@@ -284,37 +348,20 @@ pub async fn between_instants(
         return Ok(parts);
     };
     let rows = sqlx::query!(
-        r#"SELECT width_bucket(f.occurred_at, $3::timestamptz[]) AS "part!",
-                  COALESCE(sum(f.orders), 0)::bigint AS "orders!",
-                  COALESCE(sum(f.gift_card_orders), 0)::bigint AS "gift_card_orders!",
-                  COALESCE(sum(f.gross_minor) FILTER (WHERE f.line_type = 'product' AND NOT f.is_reversal), 0)::bigint AS "gross_minor!",
-                  COALESCE(sum(f.discount_minor) FILTER (WHERE f.line_type = 'product' AND NOT f.is_reversal), 0)::bigint AS "discount_minor!",
-                  COALESCE(-sum(f.gross_minor) FILTER (WHERE f.line_type = 'product' AND f.is_reversal), 0)::bigint AS "reversed_gross_minor!",
-                  COALESCE(-sum(f.discount_minor) FILTER (WHERE f.line_type = 'product' AND f.is_reversal), 0)::bigint AS "reversed_discount_minor!",
-                  COALESCE(sum(f.net_minor) FILTER (WHERE f.line_type = 'adjustment'), 0)::bigint AS "adjustment_minor!",
-                  COALESCE(sum(f.net_minor) FILTER (WHERE f.line_type = 'shipping' AND NOT f.is_reversal), 0)::bigint AS "shipping_minor!",
-                  COALESCE(-sum(f.net_minor) FILTER (WHERE f.line_type = 'shipping' AND f.is_reversal), 0)::bigint AS "shipping_reversed_minor!",
-                  COALESCE(sum(f.net_minor) FILTER (WHERE f.line_type = 'duty'), 0)::bigint AS "duty_minor!",
-                  COALESCE(sum(f.net_minor) FILTER (WHERE f.line_type = 'additional_fee'), 0)::bigint AS "additional_fee_minor!",
-                  COALESCE(sum(f.net_minor) FILTER (WHERE f.line_type = 'fee'), 0)::bigint AS "return_fee_minor!",
-                  COALESCE(sum(f.tax_minor) FILTER (WHERE f.line_type NOT IN ('tip', 'gift_card', 'unknown')), 0)::bigint AS "tax_minor!",
-                  COALESCE(-sum(f.tax_minor) FILTER (WHERE f.line_type NOT IN ('tip', 'gift_card', 'unknown') AND f.is_reversal), 0)::bigint AS "tax_reversed_minor!",
-                  COALESCE(sum(f.net_minor) FILTER (WHERE f.line_type = 'tip'), 0)::bigint AS "tip_minor!",
-                  COALESCE(sum(f.net_minor) FILTER (WHERE f.line_type = 'gift_card'), 0)::bigint AS "gift_card_minor!",
-                  COALESCE(sum(f.net_minor + f.tax_minor) FILTER (WHERE f.line_type = 'unknown'), 0)::bigint AS "unclassified_minor!",
-                  COALESCE(sum(f.gross_minor) FILTER (WHERE f.line_type = 'product' AND f.is_initial AND NOT f.is_reversal), 0)::bigint AS "initial_gross_minor!",
-                  COALESCE(sum(f.discount_minor) FILTER (WHERE f.line_type = 'product' AND f.is_initial AND NOT f.is_reversal), 0)::bigint AS "initial_discount_minor!",
-                  COALESCE(sum(f.units) FILTER (WHERE f.line_type = 'product' AND f.is_initial AND NOT f.is_reversal), 0)::bigint AS "initial_units!",
-                  COALESCE(sum(f.units) FILTER (WHERE f.line_type = 'product' AND NOT f.is_reversal), 0)::bigint AS "units_ordered!",
-                  COALESCE(-sum(f.units) FILTER (WHERE f.line_type = 'product' AND f.is_reversal), 0)::bigint AS "units_reversed!"
+        r#"SELECT width_bucket(f.occurred_at, $4::timestamptz[]) AS "part!", f.line_type, f.is_initial, f.is_reversal,
+                  sum(f.units)::bigint AS "units!", sum(f.gross_minor)::bigint AS "gross_minor!",
+                  sum(f.discount_minor)::bigint AS "discount_minor!", sum(f.net_minor)::bigint AS "net_minor!",
+                  sum(f.tax_minor)::bigint AS "tax_minor!", sum(f.orders)::bigint AS "orders!",
+                  sum(f.gift_card_orders)::bigint AS "gift_card_orders!"
            FROM sale_fact f
-           JOIN live_generations l
-             ON l.shop_id = f.shop_id AND l.projection = 'sales' AND l.generation = f.generation
-           WHERE f.shop_id = $1 AND f.currency = $2 AND f.occurred_at >= $4 AND f.occurred_at < $5
-           GROUP BY 1"#,
-        shop.0,
-        currency.code(),
+           WHERE f.shop_id = $1 AND f.generation = $2 AND f.position <= $3 AND f.currency = $5
+             AND f.occurred_at >= $6 AND f.occurred_at < $7
+           GROUP BY 1, f.line_type, f.is_initial, f.is_reversal"#,
+        ledger.shop.0,
+        ledger.generation,
+        ledger.up_to,
         bounds,
+        currency.code(),
         first,
         last,
     )
@@ -322,30 +369,7 @@ pub async fn between_instants(
     .await?;
     for row in rows {
         let part = usize::try_from(row.part - 1).expect("not before the first bound");
-        parts[part] = DailySales {
-            orders: row.orders,
-            gift_card_orders: row.gift_card_orders,
-            gross_minor: row.gross_minor,
-            discount_minor: row.discount_minor,
-            reversed_gross_minor: row.reversed_gross_minor,
-            reversed_discount_minor: row.reversed_discount_minor,
-            adjustment_minor: row.adjustment_minor,
-            shipping_minor: row.shipping_minor,
-            shipping_reversed_minor: row.shipping_reversed_minor,
-            duty_minor: row.duty_minor,
-            additional_fee_minor: row.additional_fee_minor,
-            return_fee_minor: row.return_fee_minor,
-            tax_minor: row.tax_minor,
-            tax_reversed_minor: row.tax_reversed_minor,
-            tip_minor: row.tip_minor,
-            gift_card_minor: row.gift_card_minor,
-            unclassified_minor: row.unclassified_minor,
-            initial_gross_minor: row.initial_gross_minor,
-            initial_discount_minor: row.initial_discount_minor,
-            initial_units: row.initial_units,
-            units_ordered: row.units_ordered,
-            units_reversed: row.units_reversed,
-        };
+        parts[part] += sums_of_kind!(row);
     }
     Ok(parts)
 }

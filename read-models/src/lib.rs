@@ -3,11 +3,15 @@
 //!
 //! To add one: a migration, a file with a [`Projection`], and a line in [`PROJECTIONS`].
 
+pub mod breakdown;
 pub mod daily_sales;
+pub mod daily_sales_at;
+pub mod explain;
 pub mod metrics;
 pub mod orders;
 mod parked;
 mod projection;
+pub mod restatements;
 pub mod sale_fact;
 pub mod sales;
 

@@ -28,7 +28,9 @@ impl Serialize for Value {
             Self::Money(money) => money.serialize(serializer),
             Self::Count(count) => serializer.serialize_i64(*count),
             Self::Ratio(hundredths) => {
-                serializer.collect_str(&format_args!("{}.{:02}", hundredths / 100, (hundredths % 100).abs()))
+                let sign = if *hundredths < 0 { "-" } else { "" };
+                let hundredths = hundredths.unsigned_abs();
+                serializer.collect_str(&format_args!("{sign}{}.{:02}", hundredths / 100, hundredths % 100))
             }
             Self::Unknown => serializer.serialize_none(),
         }
@@ -44,8 +46,12 @@ pub struct Metric {
     compute: fn(&DailySales) -> Computed,
 }
 
-enum Computed {
+/// What a figure is made of, before it is divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Computed {
+    /// Minor units.
     Minor(i64),
+    /// A count.
     Count(i64),
     /// Minor units over a count.
     MinorPer(i64, i64),
@@ -134,6 +140,21 @@ metrics! {
         |sums| Minor(sums.unclassified_minor);
 }
 
+impl Value {
+    /// What is added to `before` to come to this; unknown where one of them is, or they are of two currencies.
+    #[must_use]
+    pub fn minus(self, before: Self) -> Self {
+        match (self, before) {
+            (Self::Money(after), Self::Money(before)) if after.currency == before.currency => {
+                Self::Money(Money { minor: after.minor - before.minor, ..after })
+            }
+            (Self::Count(after), Self::Count(before)) => Self::Count(after - before),
+            (Self::Ratio(after), Self::Ratio(before)) => Self::Ratio(after - before),
+            _ => Self::Unknown,
+        }
+    }
+}
+
 impl Metric {
     /// The figure of that name.
     #[must_use]
@@ -155,6 +176,20 @@ impl Metric {
                 checked_divide_half_even(i128::from(count) * 100, i128::from(per)).map_or(Value::Unknown, Value::Ratio)
             }
         }
+    }
+
+    /// What the figure is made of. Parts of it add up to it, divided or not.
+    #[must_use]
+    pub fn computed(&self, sums: &DailySales) -> Computed {
+        (self.compute)(sums)
+    }
+
+    /// Whether parts of it by what was sold mean something and add up to it: not an average, nor a count of orders, each of
+    /// which is of many things.
+    #[must_use]
+    pub fn can_be_broken_down(&self) -> bool {
+        let adds_up = matches!(self.computed(&DailySales::default()), Minor(_) | Count(_));
+        adds_up && !matches!(self.name, "orders" | "gift_card_orders")
     }
 
     /// By how many percent the figure changed, with one digit; `None` where there is nothing to compare with, or the
@@ -199,6 +234,14 @@ mod tests {
         assert_eq!(show(sums(11000, 3)), r#"{"amount":"36.67","currency":"USD"}"#);
         assert_eq!(show(sums(5, 2)), r#"{"amount":"0.02","currency":"USD"}"#);
         assert_eq!(show(sums(0, 0)), "null");
+    }
+
+    #[test]
+    fn a_difference_of_ratios_keeps_its_sign() {
+        let show = |ratio| serde_json::to_string(&ratio).unwrap();
+        assert_eq!(show(Value::Ratio(110).minus(Value::Ratio(114))), r#""-0.04""#);
+        assert_eq!(show(Value::Ratio(300).minus(Value::Ratio(114))), r#""1.86""#);
+        assert_eq!(show(Value::Ratio(300).minus(Value::Unknown)), "null");
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl Projection for OrderList {
         &'a mut self,
         connection: &'a mut PgConnection,
         generation: &'a Generation,
+        _: i64,
     ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
         Box::pin(async move {
             let rows = std::mem::take(&mut self.rows);

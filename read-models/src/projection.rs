@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use domain::{ShopId, Zone, ids::OrderId, ledger::Sales, order::Order};
 use sqlx::PgConnection;
 
-use crate::{orders::OrderList, sales::SalesProjection};
+use crate::{
+    orders::OrderList,
+    sales::{self, SalesProjection},
+};
 
 /// A future that borrows.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -44,11 +47,13 @@ pub trait Projection: Send {
     /// Takes in one event's change.
     fn fold(&mut self, generation: &Generation, change: &Change<'_>);
 
-    /// Writes what was folded since the last write.
+    /// Writes what was folded since the last write: with it, all up to a position is written. Called at every multiple of
+    /// [`KEPT_EVERY`](crate::daily_sales_at::KEPT_EVERY), and where a batch ends.
     fn write<'a>(
         &'a mut self,
         connection: &'a mut PgConnection,
         generation: &'a Generation,
+        up_to: i64,
     ) -> BoxFuture<'a, Result<(), sqlx::Error>>;
 
     /// Deletes up to `limit` rows of generations that have no checkpoint: neither served nor being built. Returns how many.
@@ -69,8 +74,8 @@ pub trait Projection: Send {
     ) -> BoxFuture<'a, Result<BTreeMap<String, i64>, sqlx::Error>>;
 }
 
-/// Name and version of the definition of every read model.
-pub const PROJECTIONS: [(&str, u32); 2] = [("sales", domain::ledger::DEFINITION), ("orders", 1)];
+/// Name and version of every read model: another one, and it is rebuilt.
+pub const PROJECTIONS: [(&str, u32); 2] = [("sales", sales::VERSION), ("orders", 1)];
 
 /// The read model of that name.
 #[must_use]

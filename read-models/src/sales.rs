@@ -2,14 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use domain::ShopId;
+use domain::{ShopId, ledger::DEFINITION};
 use sqlx::PgConnection;
 
 use crate::{
     BoxFuture, Change, Generation, Projection,
     daily_sales::{self, Delta},
+    daily_sales_at::{self, KEPT_EVERY},
     sale_fact::{self, SaleFact, facts_of},
 };
+
+/// Raised when something else is kept than before, though every figure means the same: since the first, also what days
+/// came to on the way.
+const FORM: u32 = 1;
+
+/// Of the definition of the figures and of what is kept of them. Either is raised, never lowered.
+pub const VERSION: u32 = DEFINITION + FORM;
 
 /// A batch of the ledger.
 #[derive(Default)]
@@ -30,12 +38,16 @@ impl Projection for SalesProjection {
         &'a mut self,
         connection: &'a mut PgConnection,
         generation: &'a Generation,
+        up_to: i64,
     ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
         Box::pin(async move {
             sale_fact::append(connection, generation, &self.facts).await?;
             daily_sales::write(connection, generation, &self.days).await?;
             self.facts.clear();
             self.days.clear();
+            if up_to % KEPT_EVERY == 0 {
+                daily_sales_at::keep(connection, generation, up_to).await?;
+            }
             Ok(())
         })
     }
@@ -65,9 +77,21 @@ impl Projection for SalesProjection {
                      SELECT generation FROM checkpoints WHERE shop_id = $1 AND projection = 'sales'))",
                 shop.0,
             )
+            .execute(&mut *connection)
+            .await?;
+            let kept = sqlx::query!(
+                "DELETE FROM daily_sales_at
+                 WHERE shop_id = $1 AND ctid = ANY (ARRAY(
+                     SELECT ctid FROM daily_sales_at
+                     WHERE shop_id = $1 AND generation <> ALL (ARRAY(
+                         SELECT generation FROM checkpoints WHERE shop_id = $1 AND projection = 'sales'))
+                     LIMIT $2))",
+                shop.0,
+                limit,
+            )
             .execute(connection)
             .await?;
-            Ok(facts.rows_affected() + days.rows_affected())
+            Ok(facts.rows_affected() + days.rows_affected() + kept.rows_affected())
         })
     }
 

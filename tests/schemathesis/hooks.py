@@ -50,6 +50,14 @@ def is_valid(case):
     return case.meta is not None and case.meta.generation.mode.is_positive
 
 
+FACT = base64.urlsafe_b64encode(b"1:1:1").decode().rstrip("=")  # where a page of facts may begin
+
+
+def moment(text):
+    """A position or an instant that there is."""
+    return text if text.isdigit() else "2026-11-10T12:00:00Z"
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
     """It takes ids from answers: only one redaction is there to be cancelled, else none could be confirmed."""
@@ -74,13 +82,22 @@ def map_case(context, case):
     if not is_valid(case):
         return case
     query, path = case.query or {}, case.path_parameters or {}
-    days = [name for name in ("from", "to") if name in query]
+    if "as_of" in query:
+        query["as_of"] = moment(query["as_of"])
+    if case.operation.path.endswith("/restatements"):
+        # Between two positions, and of days that are in order.
+        moments = [name for name in ("from", "to") if name in query]
+        query.update(zip(moments, ("1", "3")))
+        days = [name for name in ("period_from", "period_to") if name in query]
+    else:
+        days = [name for name in ("from", "to") if name in query]
     # Of one year that is kept, and near to each other: hours are answered of two months.
     year = 1970 + int(query[days[0]][:4]) % 8000 if days else None
     near = sorted(f"{year}-{11 if query[name][8:] < '16' else 12}{query[name][7:]}" for name in days)
     query.update(zip(days, near))
     if "cursor" in query:
-        query["cursor"] = {"/api/shops": DOMAIN, "/api/compliance/requests": "9"}.get(case.operation.path, CURSOR)
+        cursors = {"/api/shops": DOMAIN, "/api/compliance/requests": "9", "/api/dashboard/explain": FACT}
+        query["cursor"] = cursors.get(case.operation.path, CURSOR)
     if "X-Shopify-Topic" in (case.headers or {}):
         # Else nearly none would be of a shop that is there, and of a topic that is read.
         case.headers["X-Shopify-Topic"] = TOPICS[len(case.headers["X-Shopify-Topic"]) % len(TOPICS)]

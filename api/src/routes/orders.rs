@@ -29,7 +29,18 @@ pub struct PageQuery {
     #[param(minimum = 1, maximum = 250)]
     limit: Option<i64>,
     /// `next_cursor` of the page before; the first page where it is left out.
-    cursor: Option<String>,
+    pub cursor: Option<String>,
+}
+
+impl PageQuery {
+    /// How many are asked for.
+    pub fn limit(&self) -> Result<i64, ApiError> {
+        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            return Err(ApiError::BadRequest(format!("`limit` is not between 1 and {MAX_LIMIT}").into()));
+        }
+        Ok(limit)
+    }
 }
 
 /// The answer.
@@ -89,10 +100,7 @@ pub async fn orders(
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Json<Orders>, ApiError> {
     let Query(query) = query?;
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(ApiError::BadRequest(format!("`limit` is not between 1 and {MAX_LIMIT}").into()));
-    }
+    let limit = query.limit()?;
     let after = query.cursor.as_deref().map(read_cursor).transpose()?;
     let mut figures = Figures::open(&app, shop, "orders").await?;
     let mut rows = orders::page(&mut figures.tx, shop.id, after, limit + 1).await?;

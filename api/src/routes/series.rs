@@ -1,4 +1,4 @@
-//! `GET /api/dashboard/series?metric&granularity&from&to`: one figure over time, a point for every part of the period.
+//! `GET /api/dashboard/series?metric&granularity&from&to&as_of`: one figure over time, a point for every part of the period.
 
 use axum::{
     Json,
@@ -16,6 +16,7 @@ use crate::{
     ApiError, App,
     auth::CurrentShop,
     figures::{AsOf, Figures},
+    moment::AsOfQuery,
     openapi,
     period::{Period, PeriodQuery},
 };
@@ -23,13 +24,19 @@ use crate::{
 const MAX_POINTS: usize = 2000;
 const MAX_HOURLY_DAYS: i64 = 62;
 
-/// What is asked for beside the period.
+/// Which figure.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct MetricQuery {
+    /// A figure that stats answers.
+    #[param(required = true, value_type = openapi::MetricName)]
+    pub metric: Option<String>,
+}
+
+/// What is asked for beside the figure and the period.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct SeriesQuery {
-    /// A figure that stats answers.
-    #[param(required = true, value_type = openapi::MetricName)]
-    metric: Option<String>,
     /// How long the parts are; `day` where it is left out. Hours of at most 62 days, and at most 2000 points.
     granularity: Option<Granularity>,
 }
@@ -73,10 +80,10 @@ type Part = (NaiveDate, NaiveDate);
 /// One figure over time: a point for every part of the period.
 #[utoipa::path(
     get, path = "/api/dashboard/series", tag = "figures",
-    params(SeriesQuery, PeriodQuery),
+    params(MetricQuery, SeriesQuery, PeriodQuery, AsOfQuery),
     responses(
         (status = 200, description = "The points", body = Series),
-        (status = 400, description = "No such figure, granularity or period, or too many points"),
+        (status = 400, description = "No such figure, granularity, period or moment, or too many points"),
         (status = 404, description = "The token's shop is not there"),
     ),
     security(("bearer" = ["merchant"]), ("bearer" = ["auditor"])),
@@ -85,13 +92,13 @@ pub async fn series(
     shop: CurrentShop,
     State(app): State<App>,
     period: Result<Query<PeriodQuery>, QueryRejection>,
+    metric: Result<Query<MetricQuery>, QueryRejection>,
     query: Result<Query<SeriesQuery>, QueryRejection>,
+    as_of: Result<Query<AsOfQuery>, QueryRejection>,
 ) -> Result<Json<Series>, ApiError> {
-    let (Query(period), Query(query)) = (period?, query?);
-    let name = query.metric.ok_or_else(|| ApiError::BadRequest("`metric` is missing".into()))?;
-    let metric = Metric::named(&name)
-        .ok_or_else(|| ApiError::BadRequest("`metric` is none of the figures that stats answers".into()))?;
-    let mut figures = Figures::open(&app, shop, "sales").await?;
+    let (Query(period), Query(metric), Query(query), Query(as_of)) = (period?, metric?, query?, as_of?);
+    let metric = named(metric.metric.as_deref())?;
+    let mut figures = Figures::open_as_of(&app, shop, as_of.moment()?).await?;
     let period = period.resolve(figures.today())?;
     let granularity = query.granularity.unwrap_or(Granularity::Day);
     let points = match granularity {
@@ -102,6 +109,12 @@ pub async fn series(
     };
     let timezone = figures.timezone.name();
     Ok(Json(Series { metric: metric.name, granularity, timezone, points, as_of: figures.as_of }))
+}
+
+/// The figure that a parameter names.
+pub fn named(name: Option<&str>) -> Result<&'static Metric, ApiError> {
+    let name = name.ok_or_else(|| ApiError::BadRequest("`metric` is missing".into()))?;
+    Metric::named(name).ok_or_else(|| ApiError::BadRequest("`metric` is none of the figures that stats answers".into()))
 }
 
 /// Weeks begin on Monday.

@@ -1,4 +1,4 @@
-//! `GET /api/dashboard/stats?from&to`: every figure of a period, and of the one before it.
+//! `GET /api/dashboard/stats?from&to&as_of`: every figure of a period, and of the one before it.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,8 @@ use utoipa::ToSchema;
 use crate::{
     ApiError, App,
     auth::CurrentShop,
-    figures::{AsOf, Figures},
+    figures::{AsOf, Figures, sum},
+    moment::AsOfQuery,
     openapi::Figure,
     period::{Period, PeriodQuery},
 };
@@ -70,10 +71,10 @@ struct Definitions {
 /// Every figure of a period, of the one before it, and the change.
 #[utoipa::path(
     get, path = "/api/dashboard/stats", tag = "figures",
-    params(PeriodQuery),
+    params(PeriodQuery, AsOfQuery),
     responses(
         (status = 200, description = "The figures", body = Stats),
-        (status = 400, description = "No such period"),
+        (status = 400, description = "No such period or moment"),
         (status = 404, description = "The token's shop is not there"),
     ),
     security(("bearer" = ["merchant"]), ("bearer" = ["auditor"])),
@@ -82,14 +83,15 @@ pub async fn stats(
     shop: CurrentShop,
     State(app): State<App>,
     query: Result<Query<PeriodQuery>, QueryRejection>,
+    as_of: Result<Query<AsOfQuery>, QueryRejection>,
 ) -> Result<Json<Stats>, ApiError> {
-    let Query(query) = query?;
-    let mut figures = Figures::open(&app, shop, "sales").await?;
+    let (Query(query), Query(as_of)) = (query?, as_of?);
+    let mut figures = Figures::open_as_of(&app, shop, as_of.moment()?).await?;
     let today = figures.today();
     let period = query.resolve(today)?;
     // One query for both: they lie side by side.
     let days = figures.days(Period { from: period.previous().from, to: period.to }).await?;
-    let sums = sum(&days, period.from, period.to);
+    let sums = sum(&days, period);
     let (compared, base) = earlier(&mut figures, &days, period, today).await?;
 
     let currency = figures.currency;
@@ -125,12 +127,12 @@ async fn earlier(
 ) -> Result<(Period, DailySales), ApiError> {
     let previous = period.previous();
     if !(period.from..=period.to).contains(&today) {
-        return Ok((previous, sum(days, previous.from, previous.to)));
+        return Ok((previous, sum(days, previous)));
     }
     let zone = figures.timezone;
     let last = previous.from + (today - period.from);
     let mut sums = if last > previous.from {
-        sum(days, previous.from, last.pred_opt().unwrap_or(last))
+        sum(days, Period { from: previous.from, to: last.pred_opt().unwrap_or(last) })
     } else {
         DailySales::default()
     };
@@ -139,12 +141,4 @@ async fn earlier(
         sums += part;
     }
     Ok((Period { from: previous.from, to: last }, sums))
-}
-
-fn sum(days: &[(NaiveDate, DailySales)], from: NaiveDate, to: NaiveDate) -> DailySales {
-    let mut sums = DailySales::default();
-    for (_, of_day) in days.iter().filter(|(day, _)| (from..=to).contains(day)) {
-        sums += *of_day;
-    }
-    sums
 }

@@ -180,6 +180,61 @@ impl ShopTx {
         Ok(std::mem::take(state.as_any().downcast_mut::<A>().expect("begun as one")))
     }
 
+    /// The position of the last event that was recorded by an instant; 0 where none was. Times of recording grow with
+    /// positions, of which none is missing: so halving the log finds it, and needs no index.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn position_at(&mut self, at: DateTime<Utc>) -> Result<i64, StoreError> {
+        let shop = self.shop();
+        let position = sqlx::query_scalar!(
+            r#"WITH RECURSIVE halves (low, high) AS (
+                   SELECT 0::bigint, position FROM heads WHERE shop_id = $1
+                   UNION ALL
+                   SELECT CASE WHEN e.recorded_at <= $2 THEN e.position ELSE h.low END,
+                          CASE WHEN e.recorded_at <= $2 THEN h.high ELSE e.position - 1 END
+                   FROM halves h
+                   CROSS JOIN LATERAL (
+                       SELECT position, recorded_at FROM events
+                       WHERE shop_id = $1 AND position = h.low + (h.high - h.low + 1) / 2 OFFSET 0
+                   ) e
+                   WHERE h.low < h.high
+               )
+               SELECT low AS "low!" FROM halves WHERE low = high"#,
+            shop.0,
+            at,
+        )
+        .fetch_optional(&mut **self)
+        .await?;
+        Ok(position.unwrap_or(0))
+    }
+
+    /// When an event was recorded; `None` where there is none at that position.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn recorded_at(&mut self, position: i64) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let shop = self.shop();
+        let at = sqlx::query_scalar!(
+            "SELECT recorded_at FROM events WHERE shop_id = $1 AND position = $2",
+            shop.0,
+            position
+        );
+        Ok(at.fetch_optional(&mut **self).await?)
+    }
+
+    /// An aggregate as its history up to a position makes it; the default one if that is empty.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Newer`], [`StoreError::Unreadable`].
+    pub async fn load_as_of<A: Snapshot>(&mut self, aggregate_id: &str, up_to: i64) -> Result<A, StoreError> {
+        let mut state = A::default();
+        for event in self.histories(A::TYPE, &[aggregate_id.to_owned()], up_to).await? {
+            state.apply(event.decode()?);
+        }
+        Ok(state)
+    }
+
     /// The position and time of the newest event that is stored.
     ///
     /// # Errors

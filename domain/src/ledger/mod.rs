@@ -83,6 +83,22 @@ pub enum LineType {
 }
 
 impl LineType {
+    /// As [`Self::as_str`] names it; [`Self::Unknown`] for what this build does not know.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        let all = [
+            Self::Product,
+            Self::Shipping,
+            Self::Tip,
+            Self::GiftCard,
+            Self::Duty,
+            Self::AdditionalFee,
+            Self::Fee,
+            Self::Adjustment,
+        ];
+        all.into_iter().find(|known| known.as_str() == name).unwrap_or(Self::Unknown)
+    }
+
     /// As the ledger's column has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -178,7 +178,7 @@ async fn main() -> anyhow::Result<()> {
     if !skips("million") {
         let fresh = TestDatabase::new().await;
         let million = million::measure(&fresh, scale).await?;
-        let ratio = median(million.small_to_large);
+        let (ratio, as_of) = (median(million.small_to_large), median(million.now_to_as_of));
         report.add(Row::new("stats for 90 days over HTTP, shop of 1,000,000 orders", "queries/s", million.ours).limit(
             "its SQL by pgbench -M prepared, same role and settings",
             million.pgbench,
@@ -189,6 +189,12 @@ async fn main() -> anyhow::Result<()> {
             measured: format!("{ratio:.2} ({} orders)", million.orders),
             bound: "within 1.2",
             holds: ratio <= 1.2,
+        });
+        report.bound(Bound {
+            what: "stats as known at moments all over the log of that shop, to its present stats",
+            measured: format!("{as_of:.2}"),
+            bound: "within 5",
+            holds: as_of <= 5.0,
         });
         report.bound(Bound {
             what: "memory of `up` without Postgres, a million orders ingested",

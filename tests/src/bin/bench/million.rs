@@ -21,6 +21,8 @@ const DAYS: i64 = 180;
 pub struct Million {
     pub ours: Vec<f64>,
     pub pgbench: Vec<f64>,
+    /// The rate of the present figures in relation to that of those as known at moments all over the log, of each run.
+    pub now_to_as_of: Vec<f64>,
     /// The rate over a small shop in relation to that over the large one, of each run.
     pub small_to_large: Vec<f64>,
     pub orders: u64,
@@ -44,6 +46,7 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<Mi
     let mut measured = Million {
         ours: vec![],
         pgbench: vec![],
+        now_to_as_of: vec![],
         small_to_large: vec![],
         orders: scale.large_shop,
         peak_mib,
@@ -51,11 +54,13 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<Mi
     };
     for run in 0..=scale.runs {
         let of_large = rate(&server.url, &large, scale.queries).await?;
+        let as_of = rate_as_of(&server.url, &large, scale.queries / 4).await?;
         let limit = pgbench(database, &large, scale.queries / CLIENTS)?;
         let of_small = rate(&server.url, &small, scale.queries).await?;
         if run > 0 {
             measured.ours.push(of_large);
             measured.pgbench.push(limit);
+            measured.now_to_as_of.push(of_large / as_of);
             measured.small_to_large.push(of_small / of_large);
         }
     }
@@ -110,15 +115,32 @@ fn peak_mib(pid: u32) -> anyhow::Result<f64> {
 }
 
 async fn rate(url: &str, shop: &Shop, queries: usize) -> anyhow::Result<f64> {
-    let request = query(shop, &format!("/api/dashboard/stats?from={}&to={}", PERIOD.0, PERIOD.1));
+    rate_of(url, queries, &[query(shop, &stats())]).await
+}
+
+fn stats() -> String {
+    format!("/api/dashboard/stats?from={}&to={}", PERIOD.0, PERIOD.1)
+}
+
+/// As known at positions all over the log, no two queries after each other at the same.
+async fn rate_as_of(url: &str, shop: &Shop, queries: usize) -> anyhow::Result<f64> {
+    let (_, now) = shop.get(&stats()).await;
+    let head = now["as_of_position"].as_i64().ok_or_else(|| anyhow::anyhow!("no position: {now}"))?;
+    // A prime, so that it is as near to the kept positions as to those between them.
+    let positions = (0..997).map(|step| head * (step + 1) / 998);
+    let requests: Vec<_> = positions.map(|position| query(shop, &format!("{}&as_of={position}", stats()))).collect();
+    rate_of(url, queries, &requests).await
+}
+
+async fn rate_of(url: &str, queries: usize, requests: &[Vec<u8>]) -> anyhow::Result<f64> {
     let mut clients = tokio::task::JoinSet::new();
     let began = Instant::now();
-    for _ in 0..CLIENTS {
-        let (request, url) = (request.clone(), url.to_owned());
+    for client in 0..CLIENTS {
+        let (requests, url) = (requests.to_vec(), url.to_owned());
         clients.spawn(async move {
             let mut connection = Connection::to(&url).await?;
-            for _ in 0..queries / CLIENTS {
-                connection.timed(&request).await?;
+            for number in 0..queries / CLIENTS {
+                connection.timed(&requests[(client * 125 + number * 389) % requests.len()]).await?;
             }
             anyhow::Ok(())
         });
@@ -140,8 +162,7 @@ fn pgbench(database: &TestDatabase, shop: &Shop, transactions: usize) -> anyhow:
        d.unclassified_minor, d.initial_gross_minor, d.initial_discount_minor, d.initial_units, d.units_ordered,
        d.units_reversed
 FROM daily_sales d
-JOIN live_generations l ON l.shop_id = d.shop_id AND l.projection = 'sales' AND l.generation = d.generation
-WHERE d.shop_id = '{shop}' AND d.day BETWEEN '{from}' AND '{to}' AND d.currency = 'USD'
+WHERE d.shop_id = '{shop}' AND d.generation = 1 AND d.day BETWEEN '{from}' AND '{to}' AND d.currency = 'USD'
 ORDER BY d.day;
 ",
             shop = shop.id
@@ -151,7 +172,7 @@ ORDER BY d.day;
         "SELECT shop_id, role FROM find_token(decode(repeat('ab', 32), 'hex'));
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SELECT set_config('role', 'ecomdash_app', true), set_config('app.current_shop_id', '{shop}', true);
-SELECT h.position AS head, d.domain, c.position, c.timezone,
+SELECT h.position AS head, d.domain, c.position, c.timezone, c.generation, c.definition,
        (SELECT e.recorded_at FROM events e WHERE e.shop_id = '{shop}' AND e.position = c.position) AS as_of,
        (SELECT count(*) FROM inbox i WHERE i.shop_id = '{shop}' AND i.status = 'pending') AS pending
 FROM heads h

@@ -38,7 +38,8 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<Re
         // Into an empty ledger, as COPY does: nothing serves yet, nothing is compared or deleted.
         limits::psql(
             database,
-            "TRUNCATE sale_fact, daily_sales; DELETE FROM live_generations; DELETE FROM checkpoints WHERE generation > 0",
+            "TRUNCATE sale_fact, daily_sales, daily_sales_at; DELETE FROM live_generations;
+             DELETE FROM checkpoints WHERE generation > 0",
         )?;
         let began = Instant::now();
         projector::rebuild(&store, shop, options(), |_, _| {}).await?;
