@@ -58,6 +58,7 @@ async fn assert_nothing_left(world: &World, shop: ShopId) {
         ("exports", ""),
         ("sale_fact", ""),
         ("daily_sales", ""),
+        ("daily_sales_at", ""),
         ("order_list", ""),
         ("directory", ""),
     ] {

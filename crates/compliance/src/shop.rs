@@ -197,6 +197,7 @@ pub(crate) async fn look_at_shop(
                 + (SELECT count(*) FROM exports WHERE shop_id = $1)
                 + (SELECT count(*) FROM sale_fact WHERE shop_id = $1)
                 + (SELECT count(*) FROM daily_sales WHERE shop_id = $1)
+                + (SELECT count(*) FROM daily_sales_at WHERE shop_id = $1)
                 + (SELECT count(*) FROM order_list WHERE shop_id = $1)
                 + (SELECT count(*) FROM directory WHERE shop_id = $1) AS "left!""#,
         shop.0,
