@@ -9,6 +9,7 @@ use crate::{
     discount::Discount,
     document::{DocumentCommand, Observed},
     draft_order::DraftOrder,
+    grant::{Grant, GrantCommand},
     ids::{CheckoutId, CustomerId, DiscountId, DraftOrderId, InventoryItemId, LocationId, OrderId, ProductId},
     inventory::{InventoryCommand, InventoryItem},
     location::Location,
@@ -45,6 +46,8 @@ pub enum Command {
     Compliance(String, DocumentCommand<ComplianceRequest>),
     /// To one redaction, known by an id of ours.
     Redaction(String, RedactionCommand),
+    /// To one grant, known by an id of ours.
+    Grant(String, GrantCommand),
 }
 
 impl Command {
@@ -62,6 +65,7 @@ impl Command {
             Self::Discount(id, command) => to.dispatch::<Observed<Discount>>(id.to_string(), command),
             Self::Compliance(id, command) => to.dispatch::<Observed<ComplianceRequest>>(id, command),
             Self::Redaction(id, command) => to.dispatch::<Redaction>(id, command),
+            Self::Grant(id, command) => to.dispatch::<Grant>(id, command),
         }
     }
 }
@@ -107,6 +111,7 @@ impl PersonalFields for Command {
             Self::Discount(_, command) => command.personal_fields(visit),
             Self::Compliance(_, command) => command.personal_fields(visit),
             Self::Redaction(_, command) => command.personal_fields(visit),
+            Self::Grant(_, command) => command.personal_fields(visit),
         }
     }
 }

@@ -176,6 +176,17 @@ pub const PERSONAL_FIELDS: [&str; 8] = [
     "order.edit.note",
 ];
 
+/// The names of the fields that are the shop's own data.
+pub const SHOP_FIELDS: [&str; 7] = [
+    "discount.title",
+    "inventory.sku",
+    "location.place",
+    "product.text",
+    "product.variant.text",
+    "shop.domain",
+    "shop.profile",
+];
+
 /// Visits every personal field with its subject and the name that its ciphertext is bound to.
 pub type Visit<'a> = &'a mut dyn FnMut(Subject, &'static str, &mut dyn Sealable);
 

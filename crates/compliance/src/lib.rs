@@ -6,7 +6,9 @@
 //! cannot be read any more, wherever it stands; a subject that has no key never gets one again, so that nothing that comes later
 //! brings anything back. Afterwards it is looked at, and the receipt is signed ([`certify`]).
 
+pub mod audit;
 mod erase;
+pub mod grant;
 mod person;
 mod receipt;
 mod request;
@@ -31,8 +33,13 @@ pub use request::{Answer, Ask, Plan, Reason, ask, plan};
 /// # Errors
 /// [`StoreError::Refused`] with the aggregate's reason, or [`StoreError`].
 pub async fn tell(tx: &mut ShopTx, id: &str, command: RedactionCommand, by: &str) -> Result<(), StoreError> {
+    append(tx, Command::Redaction(id.to_owned(), command), by).await
+}
+
+/// Appends what a command comes to, as `by`.
+async fn append(tx: &mut ShopTx, command: Command, by: &str) -> Result<(), StoreError> {
     let metadata = Metadata::from_source("command").with("actor", by);
-    tx.execute(vec![Envelope::new(Command::Redaction(id.to_owned(), command), metadata)]).await?;
+    tx.execute(vec![Envelope::new(command, metadata)]).await?;
     Ok(())
 }
 
@@ -45,25 +52,36 @@ pub async fn redactions(
     before: Option<&str>,
     limit: i64,
 ) -> Result<Vec<(String, Redaction)>, StoreError> {
+    let ids = newest(tx, "redaction", before, limit).await?;
+    states(tx, ids).await
+}
+
+/// At most `limit` histories of a type, the newest first, those that began before one of them.
+async fn newest(
+    tx: &mut ShopTx,
+    aggregate_type: &str,
+    before: Option<&str>,
+    limit: i64,
+) -> Result<Vec<String>, StoreError> {
     let shop = tx.shop();
-    let ids = sqlx::query_scalar!(
+    Ok(sqlx::query_scalar!(
         "SELECT e.aggregate_id
          FROM (
              SELECT aggregate_id, position FROM events
-             WHERE shop_id = $1 AND aggregate_type = 'redaction' AND sequence = 1 OFFSET 0
+             WHERE shop_id = $1 AND aggregate_type = $2 AND sequence = 1 OFFSET 0
          ) e
-         WHERE ($2::text IS NULL OR e.position < (
+         WHERE ($3::text IS NULL OR e.position < (
                SELECT b.position FROM events b
-               WHERE b.shop_id = $1 AND b.aggregate_type = 'redaction' AND b.aggregate_id = $2 AND b.sequence = 1))
+               WHERE b.shop_id = $1 AND b.aggregate_type = $2 AND b.aggregate_id = $3 AND b.sequence = 1))
          ORDER BY e.position DESC
-         LIMIT $3",
+         LIMIT $4",
         shop.0,
+        aggregate_type,
         before,
         limit,
     )
     .fetch_all(&mut **tx)
-    .await?;
-    states(tx, ids).await
+    .await?)
 }
 
 /// The shop's redactions that are neither cancelled nor certified.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{PERSONAL_FIELDS, Sealed, Subject};
+use domain::{PERSONAL_FIELDS, SHOP_FIELDS, Sealed, Subject};
 use serde_json::Value;
 use vault::{ContactKey, ShopKey, SubjectKey, VaultError};
 
@@ -39,25 +39,35 @@ impl SealedValue {
     /// # Errors
     /// [`VaultError::DoesNotOpen`] when it is not this key's.
     pub fn open(&self, key: &SubjectKey) -> Result<Vec<u8>, VaultError> {
-        // Which field it was sealed for does not stand beside it: it opens as one of them only.
-        let opened = PERSONAL_FIELDS.iter().find_map(|field| key.open(field, &self.sealed).ok());
-        opened.ok_or(VaultError::DoesNotOpen)
+        open_sealed(&self.sealed, key)
     }
 }
 
+/// What a sealed value says, as JSON.
+///
+/// # Errors
+/// [`VaultError::DoesNotOpen`] when it is not this key's.
+pub fn open_sealed(sealed: &Sealed, key: &SubjectKey) -> Result<Vec<u8>, VaultError> {
+    // Which field it was sealed for does not stand beside it: it opens as one of them only.
+    let opened = PERSONAL_FIELDS.iter().chain(&SHOP_FIELDS).find_map(|field| key.open(field, sealed).ok());
+    opened.ok_or(VaultError::DoesNotOpen)
+}
+
+/// The sealed value that a part of a payload is, if it is one.
+#[must_use]
+pub fn as_sealed(part: &Value) -> Option<Sealed> {
+    let members = part.as_object().filter(|members| members.len() == 2)?;
+    let subject = members.get("by")?.as_str()?.parse().ok()?;
+    Some(Sealed { subject, bytes: members.get("sealed")?.as_str()?.to_owned() })
+}
+
 fn collect(value: &Value, name: &str, position: i64, found: &mut Vec<SealedValue>) {
+    if let Some(sealed) = as_sealed(value) {
+        found.push(SealedValue { position, name: name.to_owned(), sealed });
+        return;
+    }
     match value {
-        Value::Object(members) => {
-            if members.len() == 2
-                && let (Some(by), Some(bytes)) = (members.get("by"), members.get("sealed"))
-                && let (Some(Ok(subject)), Some(bytes)) = (by.as_str().map(str::parse), bytes.as_str())
-            {
-                let sealed = Sealed { subject, bytes: bytes.to_owned() };
-                found.push(SealedValue { position, name: name.to_owned(), sealed });
-                return;
-            }
-            members.iter().for_each(|(name, value)| collect(value, name, position, found));
-        }
+        Value::Object(members) => members.iter().for_each(|(name, value)| collect(value, name, position, found)),
         Value::Array(members) => members.iter().for_each(|member| collect(member, name, position, found)),
         _ => {}
     }
