@@ -8,6 +8,7 @@ mod error;
 mod figures;
 mod limits;
 mod metrics;
+mod ndjson;
 mod openapi;
 mod period;
 mod request_log;
@@ -27,6 +28,7 @@ use secrecy::SecretString;
 use tokio::sync::Notify;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
+use vault::SigningKeys;
 
 pub use auth::Role;
 pub use edge::{Edge, Origins};
@@ -60,6 +62,8 @@ pub struct App {
     pub edge: Arc<Edge>,
     /// How long a redaction is waited with.
     pub redaction_hold_hours: u32,
+    /// By which checkpoints are signed and checked; without, none is signed here.
+    pub signing: Option<Arc<SigningKeys>>,
 }
 
 /// Every route, with what the document says of it.
@@ -76,6 +80,12 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(routes::redactions::cancel))
         .routes(routes!(routes::redactions::hold))
         .routes(routes!(routes::redactions::release))
+        .routes(routes!(routes::grants::issue, routes::grants::list))
+        .routes(routes!(routes::grants::revoke))
+        .routes(routes!(routes::audit::events))
+        .routes(routes!(routes::audit::aggregate))
+        .routes(routes!(routes::audit_verify::verify))
+        .routes(routes!(routes::audit_verify::checkpoint))
         .routes(routes!(webhooks::receive))
         .routes(routes!(webhooks::receive_topic))
         .routes(routes!(routes::health::live))

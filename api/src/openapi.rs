@@ -5,6 +5,7 @@
 
 use std::sync::LazyLock;
 
+use domain::snapshot::{AGGREGATE_TYPES, all_event_types};
 use read_models::metrics::METRICS;
 use utoipa::{
     OpenApi, PartialSchema, ToSchema,
@@ -31,6 +32,7 @@ const ROLES: usize = 4;
     tags(
         (name = "figures", description = "What a shop sold"),
         (name = "shops", description = "What is known of a shop"),
+        (name = "audit", description = "A shop's log, for whoever checks it"),
         (name = "webhooks", description = "Deliveries from Shopify"),
         (name = "service", description = "The process, and this document"),
     ),
@@ -99,6 +101,29 @@ impl PartialSchema for MetricName {
 }
 
 impl ToSchema for MetricName {}
+
+/// The name of a type of aggregates.
+pub struct AggregateType;
+
+impl PartialSchema for AggregateType {
+    fn schema() -> RefOr<Schema> {
+        let names = AGGREGATE_TYPES.iter().copied();
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
+    }
+}
+
+impl ToSchema for AggregateType {}
+
+/// The name of a type of events.
+pub struct EventType;
+
+impl PartialSchema for EventType {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(all_event_types())).into()
+    }
+}
+
+impl ToSchema for EventType {}
 
 /// The document, as `/openapi.json` answers it.
 pub fn document() -> &'static str {

@@ -9,8 +9,8 @@ use cqrs_es::Aggregate;
 
 use crate::{
     checkout::Checkout, command::Stored, compliance::ComplianceRequest, customer::Customer, discount::Discount,
-    document::Observed, draft_order::DraftOrder, grant::Grant, inventory::InventoryItem, location::Location, order::Order,
-    product::Product, redaction::Redaction, shop::Shop,
+    document::Observed, draft_order::DraftOrder, grant::Grant, inventory::InventoryItem, location::Location,
+    order::Order, product::Product, redaction::Redaction, shop::Shop,
 };
 
 /// An aggregate whose state may be kept.

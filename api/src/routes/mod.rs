@@ -1,6 +1,9 @@
 //! One file for every endpoint.
 
+pub mod audit;
+pub mod audit_verify;
 pub mod docs;
+pub mod grants;
 pub mod health;
 pub mod home;
 pub mod orders;

@@ -5,7 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use domain::{Sealed, ShopId, Subject, grant::{Grant, GrantError}};
+use domain::{
+    Sealed, ShopId, Subject,
+    grant::{Grant, GrantError},
+};
 use event_store::{Database, Selection, ShopTx, StoreError, StoredEvent, as_sealed, open_sealed, shop_key};
 use futures::{Stream, stream};
 use serde::Serialize;

@@ -160,8 +160,7 @@ pub async fn sign_if_due(
     .fetch_optional(&mut *tx)
     .await?;
     tx.commit().await?;
-    let broken =
-        |position, what: &str| Err(StoreError::BrokenChain { shop, position, what: what.to_owned() });
+    let broken = |position, what: &str| Err(StoreError::BrokenChain { shop, position, what: what.to_owned() });
     let (from, mut hash, signed_at) = match last {
         Some(last) => (last.position, last.hash, Some(last.signed_at)),
         None => (0, GENESIS.to_vec(), None),

@@ -60,12 +60,7 @@ impl ShopTx {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn selected(
-        &mut self,
-        selection: &Selection,
-        cursor: i64,
-        limit: i64,
-    ) -> Result<Selected, StoreError> {
+    pub async fn selected(&mut self, selection: &Selection, cursor: i64, limit: i64) -> Result<Selected, StoreError> {
         let is_full = |events: &[StoredEvent]| i64::try_from(events.len()).is_ok_and(|count| count >= limit);
         if let (Some(kind), Some(id)) = (&selection.aggregate_type, &selection.aggregate_id) {
             // Along the history, by its own count.

@@ -27,6 +27,14 @@ pub struct Verified {
     pub fault: Option<Fault>,
 }
 
+impl Verified {
+    /// The hash of the last good event, in hex.
+    #[must_use]
+    pub fn hash_hex(&self) -> String {
+        hex::encode(self.hash)
+    }
+}
+
 /// What is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -120,7 +128,7 @@ impl Checker {
         if checkpoint.position > events {
             return self.fault(events + 1, FaultKind::CutOff(checkpoint.position));
         }
-        if checkpoint.hash != hex::encode(self.verified.hash) {
+        if checkpoint.hash != self.verified.hash_hex() {
             return self.fault(checkpoint.position, FaultKind::Rewritten(self.signed));
         }
         self.signed = checkpoint.position;
@@ -218,13 +226,7 @@ impl Verification {
             stored: VecDeque::new(),
             stored_up_to: 0,
         };
-        Ok(Self {
-            database: database.clone(),
-            shop,
-            page,
-            along: Some(Box::new(along)),
-            progress: (0, head.position),
-        })
+        Ok(Self { database: database.clone(), shop, page, along: Some(Box::new(along)), progress: (0, head.position) })
     }
 
     /// How many events were looked at, and how many there were at the beginning.

@@ -2,11 +2,13 @@
 
 mod demo;
 mod doctor;
+mod grant;
 mod inbox;
 mod ingest;
 mod output;
 mod rebuild;
 mod redact;
+mod replay;
 mod serve;
 mod shop;
 mod token;
@@ -63,9 +65,11 @@ async fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Shop(command) => shop::run(environment, command).await,
         Command::Token(command) => token::run(environment, command).await,
         Command::Redact(command) => redact::run(environment, command).await,
+        Command::Grant(command) => grant::run(environment, command).await,
         Command::Inbox(command) => inbox::run(environment, command).await,
         Command::Ingest(args) => ingest::run(environment, &args).await,
         Command::Rebuild(rebuild) => rebuild::run(environment, &rebuild).await,
+        Command::Replay(replay) => replay::run(environment, replay).await,
         Command::Verify(verify) => verify::run(environment, &verify).await,
         Command::Doctor(doctor) => doctor::run(environment, &doctor).await,
     }
