@@ -18,6 +18,8 @@ CURSOR = os.environ["FUZZ_CURSOR"]
 RECORD = os.environ["FUZZ_RECORD"]
 FILES = {"/docs/{file}": "swagger-ui.css", "/home/{file}": "home.css"}
 REDACTIONS = json.loads(os.environ["FUZZ_REDACTIONS"])  # ids by what is to be done with each
+GRANT = os.environ["FUZZ_GRANT"]
+AUDITOR = os.environ["FUZZ_AUDITOR"]  # the id of an auditor's token
 TOPICS = ["orders/create", "orders/updated", "refunds/create", "orders/edited", "shop/update", "customers/redact"]
 
 
@@ -56,6 +58,10 @@ def before_call(context, case, kwargs):
         case.path_parameters["id"] = REDACTIONS["cancel"]
     elif "/redactions/{id}" in case.operation.path and is_valid(case):
         case.path_parameters["id"] = REDACTIONS[case.operation.path.split("{id}")[1].lstrip("/") or "hold"]
+    elif "/grants/{id}" in case.operation.path and is_valid(case):
+        case.path_parameters["id"] = GRANT
+    elif "/aggregates/{type}/{id}" in case.operation.path and is_valid(case):
+        case.path_parameters.update({"type": "order", "id": "1"})
 
 
 @schemathesis.hook
@@ -71,7 +77,7 @@ def map_case(context, case):
     if not is_valid(case):
         return case
     query, path = case.query or {}, case.path_parameters or {}
-    days = [name for name in ("from", "to") if name in query]
+    days = [name for name in ("from", "to") if name in query and "/audit/" not in case.operation.path]
     # Of one year that is kept, and near to each other: hours are answered of two months.
     year = 1970 + int(query[days[0]][:4]) % 8000 if days else None
     near = sorted(f"{year}-{11 if query[name][8:] < '16' else 12}{query[name][7:]}" for name in days)
@@ -89,6 +95,12 @@ def map_case(context, case):
         path["domain"] = DOMAIN
     if "file" in path and len(path["file"]) % 2:
         path["file"] = FILES[case.operation.path]
+    if "aggregate_id" in query:
+        query.update({"aggregate_type": "order", "aggregate_id": "1"})
+    if "sequence" in query:
+        query["sequence"] = 1
+    if case.operation.path.endswith("/grants") and case.method.upper() == "POST":
+        case.body = {"token": AUDITOR, "reason": "audit of 2026", "hours": 2}
     if case.operation.path.startswith("/api/compliance/redactions"):
         # Reasons name nobody, and one person is named in one way.
         if case.operation.path.endswith("/redactions") and case.method.upper() == "POST":

@@ -24,6 +24,9 @@ struct World {
     ours: Shop,
     /// By what is to be done with each, as JSON.
     redactions: String,
+    /// The id of an auditor's token, and of a grant that it has.
+    auditor: String,
+    grant: String,
 }
 
 /// Asks for the erasure of somebody who never bought, with a hold, so that it stays one that can be confirmed.
@@ -62,7 +65,12 @@ async fn world() -> World {
     let [confirm, cancel, hold] =
         [redaction(&store, &ours).await, redaction(&store, &ours).await, redaction(&store, &ours).await];
     let redactions = json!({ "confirm": confirm, "cancel": cancel, "hold": hold, "release": hold }).to_string();
-    World { _database: database, store, server, ours, redactions }
+    let auditor = api::issue(&store, Some(ours.id), Role::Auditor, None).await.unwrap().id;
+    let mut tx = store.begin(ours.id).await.unwrap();
+    let reason = "audit of 2026".parse().unwrap();
+    let grant = compliance::grant::issue(&mut tx, auditor, &reason, 1, "ann", chrono::Utc::now()).await.unwrap();
+    tx.commit().await.unwrap();
+    World { _database: database, store, server, ours, redactions, auditor: auditor.to_string(), grant }
 }
 
 async fn token(world: &World, role: Role) -> String {
@@ -302,6 +310,8 @@ async fn fuzz(program: &PathBuf, world: &World, role: Role, seed: u64) -> Vec<(S
         .env("FUZZ_METRICS_TOKEN", METRICS_TOKEN)
         .env("FUZZ_DOMAIN", &world.ours.domain)
         .env("FUZZ_REDACTIONS", &world.redactions)
+        .env("FUZZ_AUDITOR", &world.auditor)
+        .env("FUZZ_GRANT", &world.grant)
         .env("FUZZ_CURSOR", page["next_cursor"].as_str().unwrap())
         .output()
         .unwrap();

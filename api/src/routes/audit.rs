@@ -31,12 +31,12 @@ const UNKNOWN: ApiError = ApiError::NotFound("no such aggregate");
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
     /// Of this type of aggregates.
-    #[param(value_type = Option<openapi::AggregateType>)]
+    #[param(value_type = Option<openapi::AggregateType>, inline)]
     aggregate_type: Option<String>,
     /// Of this one of them; with `aggregate_type`.
     aggregate_id: Option<String>,
     /// Of this type of events.
-    #[param(value_type = Option<openapi::EventType>)]
+    #[param(value_type = Option<openapi::EventType>, inline)]
     event_type: Option<String>,
     /// Recorded then or later.
     from: Option<DateTime<Utc>>,
@@ -194,7 +194,7 @@ async fn make_use(app: &App, auditor: Auditor, tx: &mut ShopTx, read: Read) -> R
 #[utoipa::path(
     get, path = "/api/audit/aggregates/{type}/{id}", tag = "audit",
     params(
-        ("type" = openapi::AggregateType, Path, description = "Its type"),
+        ("type" = inline(openapi::AggregateType), Path, description = "Its type"),
         ("id" = String, Path, description = "Its id within the type"),
         HistoryQuery,
     ),
