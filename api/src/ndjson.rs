@@ -15,7 +15,7 @@ use crate::ApiError;
 /// What such answers say that they are.
 pub const NDJSON: &str = "application/x-ndjson";
 
-/// An answer of what a stream yields, whole lines each. What fails before the first of them is a problem as anywhere else;
+/// An answer of what a stream yields, each whole lines, or nothing while it looks for more. What fails before the first of these is a problem as anywhere else;
 /// what fails later ends the connection without the end of the body, so that no client takes a part for the whole.
 pub async fn answer(
     mut lines: impl Stream<Item = Result<String, StoreError>> + Send + Unpin + 'static,

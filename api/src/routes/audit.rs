@@ -148,6 +148,7 @@ pub async fn events(
             event_type: selection.event_type.clone(),
             after: selection.after,
             up_to: selection.up_to,
+            limit: query.limit,
             from: query.from,
             to: query.to,
         };

@@ -47,16 +47,15 @@ pub async fn verify(auditor: Auditor, State(app): State<App>) -> Result<Response
 fn told(verification: Verification) -> impl Stream<Item = Result<String, StoreError>> + Send + Unpin {
     Box::pin(stream::try_unfold(Some((verification, 0)), async |state| {
         let Some((mut verification, told)) = state else { return Ok(None) };
-        loop {
-            if let Some(verified) = verification.step().await? {
-                return Ok(Some((format!("{}\n", outcome(&verified)), None)));
-            }
-            let (events, of) = verification.progress();
-            if events >= told + TOLD_EVERY {
-                let line = json!({ "progress": { "events": events, "of": of } });
-                return Ok(Some((format!("{line}\n"), Some((verification, events)))));
-            }
+        if let Some(verified) = verification.step().await? {
+            return Ok(Some((format!("{}\n", outcome(&verified)), None)));
         }
+        let (events, of) = verification.progress();
+        if events < told + TOLD_EVERY {
+            return Ok(Some((String::new(), Some((verification, told)))));
+        }
+        let line = json!({ "progress": { "events": events, "of": of } });
+        Ok(Some((format!("{line}\n"), Some((verification, events)))))
     }))
 }
 

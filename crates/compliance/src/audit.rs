@@ -71,7 +71,7 @@ pub struct Line {
 }
 
 /// The events that are asked for, a page of lines of JSON at a time, at most `limit` lines: each page is a transaction of its
-/// own, and all that is in memory. An error ends it before its end.
+/// own, and all that is in memory. A page may be empty: nothing may be of many positions. An error ends it before its end.
 pub fn pages(
     database: &Database,
     shop: ShopId,
@@ -89,30 +89,23 @@ pub fn pages(
     let left = limit.unwrap_or(i64::MAX);
     let state = State { database: database.clone(), selection, leave, left, cursor: Some(0) };
     Box::pin(stream::try_unfold(state, move |mut state| async move {
-        // Nothing may be of many positions: only what has lines is handed on.
-        while let Some(cursor) = state.cursor.filter(|_| state.left > 0) {
-            let mut tx = state.database.begin(shop).await?;
-            let mut page = tx.selected(&state.selection, cursor, PAGE).await?;
-            page.events.truncate(usize::try_from(state.left).unwrap_or(usize::MAX));
-            state.cursor = page.next;
-            if page.events.is_empty() {
-                tx.commit().await?;
-                continue;
-            }
-            if let Some(leave) = &state.leave {
-                leave.check(&mut tx).await?;
-            }
-            let lines = lines(&mut tx, page.events, state.leave.is_some()).await?;
-            tx.commit().await?;
-            state.left -= i64::try_from(lines.len()).unwrap_or(i64::MAX);
-            let mut text = String::new();
-            for line in &lines {
-                text += &serde_json::to_string(line).map_err(|fault| StoreError::Refused(fault.into()))?;
-                text.push('\n');
-            }
-            return Ok(Some((text, state)));
+        let Some(cursor) = state.cursor.filter(|_| state.left > 0) else { return Ok(None) };
+        let mut tx = state.database.begin(shop).await?;
+        let mut page = tx.selected(&state.selection, cursor, PAGE).await?;
+        page.events.truncate(usize::try_from(state.left).unwrap_or(usize::MAX));
+        state.cursor = page.next;
+        if let Some(leave) = &state.leave {
+            leave.check(&mut tx).await?;
         }
-        Ok(None)
+        let lines = lines(&mut tx, page.events, state.leave.is_some()).await?;
+        tx.commit().await?;
+        state.left -= i64::try_from(lines.len()).unwrap_or(i64::MAX);
+        let mut text = String::new();
+        for line in &lines {
+            text += &serde_json::to_string(line).map_err(|fault| StoreError::Refused(fault.into()))?;
+            text.push('\n');
+        }
+        Ok(Some((text, state)))
     }))
 }
 

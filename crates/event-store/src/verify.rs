@@ -9,6 +9,8 @@ use crate::{Checkpoint, Database, GENESIS, StoreError, StoredEvent};
 
 /// Events of one look.
 const PAGE: i64 = 1000;
+/// Histories whose counts are remembered, and as many again: more would take more memory for a longer log.
+const REMEMBERED: usize = 500_000;
 /// Checkpoints of one look.
 const CHECKPOINTS: i64 = 500;
 
@@ -86,26 +88,23 @@ pub(crate) struct Checker {
     pub(crate) verified: Verified,
     /// The last position that was signed and is as it was.
     signed: i64,
-    /// The count of each aggregate: a number each, whatever the length of the log.
-    sequences: HashMap<u64, i64>,
+    sequences: Sequences,
 }
 
 impl Checker {
     pub(crate) fn new(shop: ShopId, keys: Vec<(String, String)>) -> Self {
         let verified = Verified { events: 0, hash: GENESIS, checkpoints: 0, unchecked_signatures: 0, fault: None };
-        Self { shop, keys, verified, signed: 0, sequences: HashMap::new() }
+        Self { shop, keys, verified, signed: 0, sequences: Sequences::remembering(REMEMBERED) }
     }
 
     /// Takes the next event; `false` once something is wrong.
     pub(crate) fn take(&mut self, event: &StoredEvent) -> bool {
         let expected = self.verified.events + 1;
-        let sequence = self.sequences.entry(fingerprint(&event.aggregate_type, &event.aggregate_id)).or_insert(0);
-        *sequence += 1;
         let hash = event.link(self.shop).hash(&self.verified.hash);
         let kind = match () {
             () if event.position != expected => Some(FaultKind::Missing),
             () if hash.as_slice() != event.hash => Some(FaultKind::Changed),
-            () if event.sequence != *sequence => Some(FaultKind::OutOfSequence),
+            () if !self.sequences.goes_on(event) => Some(FaultKind::OutOfSequence),
             () => None,
         };
         if let Some(kind) = kind {
@@ -320,9 +319,74 @@ pub async fn verify_with(
     }
 }
 
+/// The last sequence of each history that was heard of lately.
+struct Sequences {
+    most: usize,
+    recent: HashMap<u64, i64>,
+    before: HashMap<u64, i64>,
+    /// Histories were forgotten: one that is not known may be one of them.
+    has_forgotten: bool,
+}
+
+impl Sequences {
+    fn remembering(most: usize) -> Self {
+        Self { most, recent: HashMap::new(), before: HashMap::new(), has_forgotten: false }
+    }
+
+    /// Whether the event is the next one of its history; of one that was forgotten it is taken at its word, which is chained.
+    fn goes_on(&mut self, event: &StoredEvent) -> bool {
+        let history = fingerprint(&event.aggregate_type, &event.aggregate_id);
+        let last = self.recent.get(&history).or_else(|| self.before.get(&history)).copied();
+        if self.recent.len() >= self.most && !self.recent.contains_key(&history) {
+            self.has_forgotten |= !self.before.is_empty();
+            self.before = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(history, event.sequence);
+        match last {
+            Some(last) => event.sequence == last + 1,
+            None => event.sequence == 1 || self.has_forgotten,
+        }
+    }
+}
+
 fn fingerprint(aggregate_type: &str, aggregate_id: &str) -> u64 {
     use std::hash::{Hash, Hasher};
     let mut hasher = std::hash::DefaultHasher::new();
     (aggregate_type, aggregate_id).hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    fn event(id: usize, sequence: i64) -> StoredEvent {
+        StoredEvent {
+            position: 1,
+            recorded_at: DateTime::UNIX_EPOCH,
+            aggregate_type: "order".to_owned(),
+            aggregate_id: id.to_string(),
+            sequence,
+            event_type: String::new(),
+            event_version: String::new(),
+            payload: String::new(),
+            metadata: String::new(),
+            hash: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn histories_that_were_heard_of_lately_are_counted_and_no_more_are_remembered_than_are_to_be() {
+        let mut sequences = Sequences::remembering(10);
+        assert!(sequences.goes_on(&event(1, 1)) && sequences.goes_on(&event(1, 2)) && !sequences.goes_on(&event(1, 2)));
+        assert!(!sequences.goes_on(&event(2, 2)), "it has no first one");
+        for id in 3..100 {
+            assert!(sequences.goes_on(&event(id, 1)));
+            assert!(sequences.recent.len() <= 10 && sequences.before.len() <= 10);
+        }
+        assert!(sequences.goes_on(&event(98, 2)) && !sequences.goes_on(&event(99, 3)));
+        assert!(sequences.goes_on(&event(1, 3)), "it is not known any more");
+    }
 }

@@ -66,6 +66,9 @@ pub struct Read {
     pub after: i64,
     /// And at most this.
     pub up_to: i64,
+    /// At most so many events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i64>,
     /// Not recorded before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<DateTime<Utc>>,

@@ -24,6 +24,7 @@ pub fn samples() -> Vec<GrantEvent> {
                 event_type: Some("OrderPlaced".to_owned()),
                 after: 0,
                 up_to: 12,
+                limit: Some(100),
                 from: Some(at("2026-10-01T00:00:00Z")),
                 to: Some(at("2026-11-01T00:00:00Z")),
             },
