@@ -303,7 +303,7 @@ async fn nobody_is_seen_without_a_grant_and_who_sees_somebody_stands_in_the_log(
         let (status, text) = see(auditor, surface).await;
         assert!(status == 403 && text.contains("this token has none that runs"), "{surface}: {text}");
     }
-    assert_eq!(world.uses().await, [json!(0); 0]);
+    assert!(world.uses().await.is_empty());
     let (ok, text) = run(&world.database, &["replay", "--shop", &world.shop.domain]);
     assert!(ok && found_in(&text).is_empty() && text.contains("[sealed]"), "{text}");
 
@@ -336,7 +336,7 @@ async fn nobody_is_seen_without_a_grant_and_who_sees_somebody_stands_in_the_log(
     for by in [&other, &theirs] {
         assert_eq!(see(by, "/api/audit/events").await.0, 403);
     }
-    assert_eq!(world.uses().await, [json!(0); 0]);
+    assert!(world.uses().await.is_empty());
     let head = world.log().await.len();
     let (status, text) = see(auditor, "/api/audit/events").await;
     assert_eq!((status, found_in(&text)), (200, PLANTED.to_vec()), "{text}");

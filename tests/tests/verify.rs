@@ -230,7 +230,11 @@ async fn a_log_that_was_written_anew_with_a_chain_that_holds_is_found_by_what_wa
         // Where the table was rewritten, too, what is kept elsewhere shows it.
         tamper(&mut superuser, &forget).await;
         assert_eq!(fault(&found(&store, &shop, &keys, &[]).await), None);
-        assert_eq!(fault(&found(&store, &shop, &keys, &[anchor.clone()]).await), expected, "rewritten from {first}");
+        assert_eq!(
+            fault(&found(&store, &shop, &keys, std::slice::from_ref(&anchor)).await),
+            expected,
+            "rewritten from {first}"
+        );
         restore(&mut superuser).await;
     }
     for (after, expected) in [(12, None), (11, None), (10, Some(11)), (4, Some(5))] {
@@ -238,7 +242,11 @@ async fn a_log_that_was_written_anew_with_a_chain_that_holds_is_found_by_what_wa
         let expected = expected.map(|position| (position, FaultKind::CutOff(11)));
         assert_eq!(fault(&found(&store, &shop, &keys, &[]).await), expected, "cut off after {after}");
         tamper(&mut superuser, &forget).await;
-        assert_eq!(fault(&found(&store, &shop, &keys, &[anchor.clone()]).await), expected, "cut off after {after}");
+        assert_eq!(
+            fault(&found(&store, &shop, &keys, std::slice::from_ref(&anchor)).await),
+            expected,
+            "cut off after {after}"
+        );
         restore(&mut superuser).await;
     }
     // A good one in between is where the search may begin.
@@ -414,6 +422,11 @@ async fn a_bundle_is_checked_without_a_database_and_every_change_of_it_is_found(
         lines[index] = changed;
         lines.concat()
     };
+    let in_capitals = |index: usize| {
+        let (rest, hash) = lines[index].rsplit_once(":\"").unwrap();
+        let hash = hash.trim_end_matches("\"}}\n");
+        replaced(index, &format!("{rest}:\"{hash}"), &format!("{rest}:\"{}", hash.to_uppercase()))
+    };
     let end = lines.last().unwrap();
     let harms: Vec<(String, &str)> = vec![
         (without(5), "BROKEN at position 5: events are missing here"),
@@ -427,6 +440,7 @@ async fn a_bundle_is_checked_without_a_database_and_every_change_of_it_is_found(
         (replaced(3, "Z\"", "+00:00\""), "line 4: it is not written as it was"),
         (replaced(3, "{\"event\":{", "{\"event\": {"), "line 4: it is not written as it was"),
         (replaced(3, "\"hash\":\"", "\"hash\":\"x"), "line 4: its hash is none"),
+        (in_capitals(3), "line 4: its hash is none"),
         (replaced(3, "{\"event\"", "{\"happening\""), "line 4: it cannot be read"),
         (replaced(3, "\n", "\n\n"), "line 5: it cannot be read"),
         (replaced(0, "ecomdash log 1", "ecomdash log 2"), "line 1: it is a bundle of another format"),

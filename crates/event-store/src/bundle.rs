@@ -267,7 +267,7 @@ impl TryFrom<Row> for StoredEvent {
             event_version: row.event_version,
             payload: row.payload,
             metadata: row.metadata,
-            hash: hex::decode(row.hash).map_err(|_| "its hash is none")?,
+            hash: hex::decode(&row.hash).ok().filter(|hash| hex::encode(hash) == row.hash).ok_or("its hash is none")?,
         })
     }
 }
