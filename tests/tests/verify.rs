@@ -300,6 +300,37 @@ async fn a_log_that_was_written_anew_with_a_chain_that_holds_is_found_by_what_wa
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+/// What comes while it is read, and is signed meanwhile, is no fault.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_grows_and_is_signed_meanwhile_is_whole() {
+    let (database, _server, shop) = world().await;
+    let store = database.open();
+    let keys = new_keys();
+    let growing = async {
+        for id in 100..180 {
+            let body = order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]);
+            assert_eq!(shop.deliver("orders/create", &body.0).await, 200);
+            sign(&store, &shop, &keys, Utc::now()).await;
+        }
+        shop.stats("2026-11-01", "2026-11-01").await;
+    };
+    let mut looks = 0;
+    let looking = async {
+        loop {
+            let verified = found(&store, &shop, &keys, &[]).await;
+            assert_eq!(verified.fault, None, "{verified:?}");
+            looks += 1;
+        }
+    };
+    tokio::select! {
+        () = growing => {}
+        () = looking => {}
+    }
+    let verified = found(&store, &shop, &keys, &[]).await;
+    assert_eq!((verified.events, verified.fault), (91, None));
+    assert!(looks >= 10 && verified.checkpoints >= 5, "{looks} looks, {} checkpoints", verified.checkpoints);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_sign_what_follows_from_what_was_signed_and_nothing_else() {
     let (database, server, shop) = world().await;
