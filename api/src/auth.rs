@@ -186,3 +186,24 @@ impl FromRequestParts<App> for Handler {
         Ok(Self { shop: caller.shop.ok_or(ApiError::Forbidden)?, token: caller.token })
     }
 }
+
+/// Somebody who checks a shop's log.
+#[derive(Debug, Clone, Copy)]
+pub struct Auditor {
+    /// From the token.
+    pub shop: ShopId,
+    /// By which grants know them.
+    pub token: Uuid,
+}
+
+impl FromRequestParts<App> for Auditor {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = <Caller as FromRequestParts<App>>::from_request_parts(parts, app).await?;
+        match (caller.role, caller.shop) {
+            (Role::Auditor, Some(shop)) => Ok(Self { shop, token: caller.token }),
+            _ => Err(ApiError::Forbidden),
+        }
+    }
+}

@@ -28,6 +28,9 @@ pub enum ApiError {
     /// The token's role may not do this.
     #[error("the token's role may not do this")]
     Forbidden,
+    /// Personal data is not shown to this token.
+    #[error("personal data is shown under a grant alone, and this token has none that runs: compliance issues them")]
+    NoGrant,
     /// Not there, or not the caller's.
     #[error("{0}")]
     NotFound(&'static str),
@@ -73,6 +76,7 @@ impl ApiError {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Not authenticated"),
             Self::BadSignature => (StatusCode::UNAUTHORIZED, "bad-signature", "Not signed"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Not allowed"),
+            Self::NoGrant => (StatusCode::FORBIDDEN, "no-grant", "Not allowed without a grant"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "It cannot be as things stand"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),

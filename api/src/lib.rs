@@ -9,6 +9,7 @@ mod figures;
 mod limits;
 mod metrics;
 mod moment;
+mod ndjson;
 mod openapi;
 mod period;
 mod request_log;
@@ -28,6 +29,7 @@ use secrecy::SecretString;
 use tokio::sync::Notify;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
+use vault::SigningKeys;
 
 pub use auth::Role;
 pub use edge::{Edge, Origins};
@@ -61,6 +63,8 @@ pub struct App {
     pub edge: Arc<Edge>,
     /// How long a redaction is waited with.
     pub redaction_hold_hours: u32,
+    /// By which checkpoints are signed and checked; without, none is signed here.
+    pub signing: Option<Arc<SigningKeys>>,
 }
 
 /// Every route, with what the document says of it.
@@ -85,6 +89,12 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(routes::exports::renew))
         .routes(routes!(routes::exports::document))
         .routes(routes!(routes::requests::list))
+        .routes(routes!(routes::grants::issue, routes::grants::list))
+        .routes(routes!(routes::grants::revoke))
+        .routes(routes!(routes::audit::events))
+        .routes(routes!(routes::audit::aggregate))
+        .routes(routes!(routes::audit_verify::verify))
+        .routes(routes!(routes::audit_verify::checkpoint))
         .routes(routes!(webhooks::receive))
         .routes(routes!(webhooks::receive_topic))
         .routes(routes!(routes::health::live))

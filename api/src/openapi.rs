@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 use axum::http::Method;
+use domain::snapshot::{AGGREGATE_TYPES, all_event_types};
 use read_models::metrics::METRICS;
 use utoipa::{
     OpenApi, PartialSchema, ToSchema,
@@ -32,6 +33,7 @@ const ROLES: usize = 4;
     tags(
         (name = "figures", description = "What a shop sold"),
         (name = "shops", description = "What is known of a shop"),
+        (name = "audit", description = "A shop's log, for whoever checks it"),
         (name = "webhooks", description = "Deliveries from Shopify"),
         (name = "service", description = "The process, and this document"),
     ),
@@ -112,6 +114,29 @@ impl PartialSchema for BreakdownMetricName {
 }
 
 impl ToSchema for BreakdownMetricName {}
+
+/// The name of a type of aggregates.
+pub struct AggregateType;
+
+impl PartialSchema for AggregateType {
+    fn schema() -> RefOr<Schema> {
+        let names = AGGREGATE_TYPES.iter().copied();
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
+    }
+}
+
+impl ToSchema for AggregateType {}
+
+/// The name of a type of events.
+pub struct EventType;
+
+impl PartialSchema for EventType {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(all_event_types())).into()
+    }
+}
+
+impl ToSchema for EventType {}
 
 /// The document, as `/openapi.json` answers it.
 pub fn document() -> &'static str {

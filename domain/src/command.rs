@@ -10,6 +10,7 @@ use crate::{
     document::{DocumentCommand, Observed},
     draft_order::DraftOrder,
     export::{Export, ExportCommand},
+    grant::{Grant, GrantCommand},
     ids::{CheckoutId, CustomerId, DiscountId, DraftOrderId, InventoryItemId, LocationId, OrderId, ProductId},
     inventory::{InventoryCommand, InventoryItem},
     location::Location,
@@ -48,6 +49,8 @@ pub enum Command {
     Redaction(String, RedactionCommand),
     /// To one export, known by an id of ours.
     Export(String, ExportCommand),
+    /// To one grant, known by an id of ours.
+    Grant(String, GrantCommand),
 }
 
 impl Command {
@@ -66,6 +69,7 @@ impl Command {
             Self::Compliance(id, command) => to.dispatch::<Observed<ComplianceRequest>>(id, command),
             Self::Redaction(id, command) => to.dispatch::<Redaction>(id, command),
             Self::Export(id, command) => to.dispatch::<Export>(id, command),
+            Self::Grant(id, command) => to.dispatch::<Grant>(id, command),
         }
     }
 }
@@ -112,6 +116,7 @@ impl PersonalFields for Command {
             Self::Compliance(_, command) => command.personal_fields(visit),
             Self::Redaction(_, command) => command.personal_fields(visit),
             Self::Export(_, command) => command.personal_fields(visit),
+            Self::Grant(_, command) => command.personal_fields(visit),
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod discount;
 pub mod document;
 pub mod draft_order;
 pub mod export;
+pub mod grant;
 pub mod ids;
 pub mod inventory;
 pub mod join;

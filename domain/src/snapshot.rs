@@ -9,8 +9,8 @@ use cqrs_es::Aggregate;
 
 use crate::{
     checkout::Checkout, command::Stored, compliance::ComplianceRequest, customer::Customer, discount::Discount,
-    document::Observed, draft_order::DraftOrder, export::Export, inventory::InventoryItem, location::Location,
-    order::Order, product::Product, redaction::Redaction, shop::Shop,
+    document::Observed, draft_order::DraftOrder, export::Export, grant::Grant, inventory::InventoryItem,
+    location::Location, order::Order, product::Product, redaction::Redaction, shop::Shop,
 };
 
 /// An aggregate whose state may be kept.
@@ -44,11 +44,46 @@ pub trait Snapshot: Aggregate<Event: Stored> {
     }
 }
 
+/// What is to be done with an aggregate that is known by its type's name.
+pub trait WithAggregate {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn with<A: Snapshot + 'static>(self) -> Self::Output;
+}
+
+/// The types of the events that an aggregate's samples are of.
+#[must_use]
+pub fn event_types<A: Snapshot>() -> Vec<&'static str> {
+    let mut types: Vec<&str> = A::SAMPLES.lines().filter_map(|line| line.split('\t').next()).collect();
+    types.sort_unstable();
+    types.dedup();
+    types
+}
+
 macro_rules! snapshots {
     ($($aggregate:ty: $samples:literal),* $(,)?) => {
         $(impl Snapshot for $aggregate {
             const SAMPLES: &'static str = include_str!($samples);
         })*
+
+        /// The names of all types of aggregates.
+        pub const AGGREGATE_TYPES: &[&str] = &[$(<$aggregate as Aggregate>::TYPE),*];
+
+        /// Does something with the aggregate of a type's name; `None` where there is no such type.
+        pub fn of_type<W: WithAggregate>(name: &str, with: W) -> Option<W::Output> {
+            $(if name == <$aggregate as Aggregate>::TYPE {
+                return Some(with.with::<$aggregate>());
+            })*
+            None
+        }
+
+        /// The types of all events.
+        #[must_use]
+        pub fn all_event_types() -> Vec<&'static str> {
+            [$(event_types::<$aggregate>()),*].concat()
+        }
 
         #[cfg(test)]
         fn check_each() {$(
@@ -71,6 +106,7 @@ snapshots! {
     Observed<ComplianceRequest>: "compliance/samples.tsv",
     Redaction: "redaction/samples.tsv",
     Export: "export/samples.tsv",
+    Grant: "grant/samples.tsv",
 }
 
 #[cfg(test)]

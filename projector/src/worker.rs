@@ -8,7 +8,7 @@ use std::{
 
 use compliance::Book;
 use domain::ShopId;
-use event_store::{Database, PROJECT, StoreError};
+use event_store::{Database, PROJECT, StoreError, sign_if_due};
 use futures::FutureExt;
 use ingest::{DirectoryEntry, INGEST, IngestError, Ingested, REDACT, enqueue};
 use tokio::sync::Notify;
@@ -469,7 +469,16 @@ impl Worker {
                 }
             }
             ingest::purge_bodies(&mut tx, self.options.body_retention_days).await?;
+            let now = clock(&mut tx).await?;
             tx.commit().await?;
+            let Some(signing) = &self.options.signing else { continue };
+            match sign_if_due(&self.database, entry.shop, signing, now).await {
+                // One shop's log is not the others'.
+                Err(error @ StoreError::BrokenChain { .. }) => {
+                    tracing::error!(shop = %entry.shop, error = &error as &dyn std::error::Error, "the log was not signed");
+                }
+                signed => drop(signed?),
+            }
         }
         Ok(())
     }

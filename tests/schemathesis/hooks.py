@@ -19,6 +19,8 @@ RECORD = os.environ["FUZZ_RECORD"]
 FILES = {"/docs/{file}": "swagger-ui.css", "/home/{file}": "home.css"}
 REDACTIONS = json.loads(os.environ["FUZZ_REDACTIONS"])  # ids by what is to be done with each
 EXPORT = os.environ["FUZZ_EXPORT"]  # the id of one that can be fetched
+GRANT = os.environ["FUZZ_GRANT"]
+AUDITOR = os.environ["FUZZ_AUDITOR"]  # the id of an auditor's token
 TOPICS = ["orders/create", "orders/updated", "refunds/create", "orders/edited", "shop/update", "customers/redact"]
 
 
@@ -67,6 +69,10 @@ def before_call(context, case, kwargs):
         case.path_parameters["id"] = REDACTIONS[case.operation.path.split("{id}")[1].lstrip("/") or "hold"]
     elif "/exports/{id}" in case.operation.path and is_valid(case):
         case.path_parameters["id"] = EXPORT
+    elif "/grants/{id}" in case.operation.path and is_valid(case):
+        case.path_parameters["id"] = GRANT
+    elif "/aggregates/{type}/{id}" in case.operation.path and is_valid(case):
+        case.path_parameters.update({"type": "order", "id": "1"})
 
 
 @schemathesis.hook
@@ -90,7 +96,7 @@ def map_case(context, case):
         query.update(zip(moments, ("1", "3")))
         days = [name for name in ("period_from", "period_to") if name in query]
     else:
-        days = [name for name in ("from", "to") if name in query]
+        days = [name for name in ("from", "to") if name in query and "/audit/" not in case.operation.path]
     # Of one year that is kept, and near to each other: hours are answered of two months.
     year = 1970 + int(query[days[0]][:4]) % 8000 if days else None
     near = sorted(f"{year}-{11 if query[name][8:] < '16' else 12}{query[name][7:]}" for name in days)
@@ -111,6 +117,12 @@ def map_case(context, case):
         path["file"] = FILES[case.operation.path]
     if case.operation.path == "/api/compliance/exports" and case.method.upper() == "POST":
         case.body = {"customer_id": "7", "reason": "case 12"}
+    if "aggregate_id" in query:
+        query.update({"aggregate_type": "order", "aggregate_id": "1"})
+    if "sequence" in query:
+        query["sequence"] = 1
+    if case.operation.path.endswith("/grants") and case.method.upper() == "POST":
+        case.body = {"token": AUDITOR, "reason": "audit of 2026", "hours": 2}
     if case.operation.path.startswith("/api/compliance/redactions"):
         # Reasons name nobody, and one person is named in one way.
         if case.operation.path.endswith("/redactions") and case.method.upper() == "POST":

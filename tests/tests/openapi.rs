@@ -27,6 +27,9 @@ struct World {
     redactions: String,
     /// The id of one that can be fetched.
     export: String,
+    /// The id of an auditor's token, and of a grant that it has.
+    auditor: String,
+    grant: String,
 }
 
 /// Asks for the erasure of somebody who never bought, with a hold, so that it stays one that can be confirmed.
@@ -82,7 +85,12 @@ async fn world() -> World {
         [redaction(&store, &ours).await, redaction(&store, &ours).await, redaction(&store, &ours).await];
     let redactions = json!({ "confirm": confirm, "cancel": cancel, "hold": hold, "release": hold }).to_string();
     let export = export(&store, &ours).await;
-    World { _database: database, store, server, ours, redactions, export }
+    let auditor = api::issue(&store, Some(ours.id), Role::Auditor, None).await.unwrap().id;
+    let mut tx = store.begin(ours.id).await.unwrap();
+    let reason = "audit of 2026".parse().unwrap();
+    let grant = compliance::grant::issue(&mut tx, auditor, &reason, 1, "ann", chrono::Utc::now()).await.unwrap();
+    tx.commit().await.unwrap();
+    World { _database: database, store, server, ours, redactions, export, auditor: auditor.to_string(), grant }
 }
 
 async fn token(world: &World, role: Role) -> String {
@@ -287,6 +295,8 @@ async fn fuzz(program: &PathBuf, world: &World, role: Role, seed: u64) -> Vec<(S
         .env("FUZZ_DOMAIN", &world.ours.domain)
         .env("FUZZ_REDACTIONS", &world.redactions)
         .env("FUZZ_EXPORT", &world.export)
+        .env("FUZZ_AUDITOR", &world.auditor)
+        .env("FUZZ_GRANT", &world.grant)
         .env("FUZZ_CURSOR", page["next_cursor"].as_str().unwrap())
         .output()
         .unwrap();

@@ -1,10 +1,15 @@
 //! What can be asked of the binary.
 
+use std::path::PathBuf;
+
 use api::Role;
 use chrono::{DateTime, Duration, Utc};
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, builder::PossibleValuesParser};
 use compliance::Reason;
-use domain::{Currency, Zone};
+use domain::{
+    Currency, Zone,
+    snapshot::{AGGREGATE_TYPES, all_event_types},
+};
 use ingest::InboxStatus;
 use shopify::ShopDomain;
 use uuid::Uuid;
@@ -45,6 +50,9 @@ pub enum Command {
     /// Erases persons and shops: ask for it, see it, hold, confirm or cancel it
     #[command(subcommand)]
     Redact(RedactCommand),
+    /// Leave for auditors to see personal data: issue, list, revoke
+    #[command(subcommand)]
+    Grant(GrantCommand),
     /// Deliveries: list them, drive dead letters again
     #[command(subcommand)]
     Inbox(InboxCommand),
@@ -55,7 +63,9 @@ pub enum Command {
     Keys(KeysCommand),
     /// Builds read models anew from the log, and puts them in the old ones' place
     Rebuild(RebuildArgs),
-    /// Checks that a shop's log is what was written
+    /// Prints a shop's log, an event a line as JSON, with sealed values as `[sealed]` and redacted ones as `[redacted]`
+    Replay(ReplayArgs),
+    /// Checks that a shop's log is what was written and what was signed, or writes or checks a copy of it in a file
     Verify(VerifyArgs),
     /// Looks for trouble, from the settings to the figures, and says what to do about it
     Doctor(DoctorArgs),
@@ -359,12 +369,111 @@ pub struct RebuildArgs {
     pub check: bool,
 }
 
+/// `replay`
+#[derive(Debug, ClapArgs)]
+pub struct ReplayArgs {
+    /// The shop
+    #[arg(long)]
+    pub shop: ShopDomain,
+    /// As the log stood then: an instant like 2026-11-01T00:00:00Z, or a position [default: now]
+    #[arg(long, value_name = "INSTANT|POSITION")]
+    pub as_of: Option<AsOf>,
+    /// Only what stands behind this position
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..))]
+    pub after: i64,
+    /// Only events of this type of aggregates, like order
+    #[arg(long, value_parser = PossibleValuesParser::new(AGGREGATE_TYPES))]
+    pub aggregate_type: Option<String>,
+    /// Only events of this one of them
+    #[arg(long, requires = "aggregate_type")]
+    pub aggregate_id: Option<String>,
+    /// Only events of this type, like OrderPlaced
+    #[arg(long, value_parser = PossibleValuesParser::new(all_event_types()))]
+    pub event_type: Option<String>,
+    /// At most so many
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+    pub limit: Option<i64>,
+}
+
+/// When.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AsOf {
+    /// After so many events.
+    Position(i64),
+    /// When all up to then were recorded.
+    Instant(DateTime<Utc>),
+}
+
+impl std::str::FromStr for AsOf {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(position) = text.parse().ok().filter(|position| *position >= 0) {
+            return Ok(Self::Position(position));
+        }
+        text.parse().map(Self::Instant).map_err(|_| "neither an instant like 2026-11-01T00:00:00Z nor a position")
+    }
+}
+
 /// `verify`
 #[derive(Debug, ClapArgs)]
 pub struct VerifyArgs {
     /// The shop [default: every shop]
     #[arg(long)]
     pub shop: Option<ShopDomain>,
+    /// A file of checkpoints that were kept elsewhere, as /api/audit/checkpoint answers them: the log must be what they are of
+    #[arg(long, value_name = "FILE", requires = "shop")]
+    pub anchor: Option<PathBuf>,
+    /// Writes the log, what was signed of it and the public keys into a file, which is checked by --bundle
+    #[arg(long, value_name = "FILE", requires = "shop", conflicts_with = "anchor")]
+    pub export: Option<PathBuf>,
+    /// Checks such a file: needs no database and no settings
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["shop", "anchor", "export"])]
+    pub bundle: Option<PathBuf>,
+    /// The key, or one of the keys, that must have signed: 32 bytes in base64 or hex, or a file that holds them [default: with
+    /// --bundle, the keys that the file itself names; else those of SIGNING_KEYS]
+    #[arg(long, value_name = "KEY|FILE")]
+    pub public_key: Vec<String>,
+}
+
+/// `grant …`
+#[derive(Debug, Subcommand)]
+pub enum GrantCommand {
+    /// Lets the holder of an auditor's token see personal data in the log; each use is written into it
+    Issue {
+        /// The shop
+        #[arg(long)]
+        shop: ShopDomain,
+        /// The id of the auditor's token, as `token list` shows it
+        #[arg(long)]
+        token: Uuid,
+        /// Why; kept for ever, so without anybody's address or number
+        #[arg(long)]
+        reason: Reason,
+        /// For so many hours
+        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=72))]
+        hours: u32,
+        /// Who grants it
+        #[arg(long, default_value = "command")]
+        by: String,
+    },
+    /// Lists a shop's grants, newest first
+    List {
+        /// The shop
+        #[arg(long)]
+        shop: ShopDomain,
+    },
+    /// Takes one back
+    Revoke {
+        /// Its id
+        id: String,
+        /// Of which shop
+        #[arg(long)]
+        shop: ShopDomain,
+        /// Who says so
+        #[arg(long, default_value = "command")]
+        by: String,
+    },
 }
 
 /// `doctor`

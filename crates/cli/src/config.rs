@@ -37,7 +37,7 @@ pub struct Environment {
     /// Master keys, 32 bytes each in base64 or hex
     #[arg(long, env = "ENCRYPTION_KEYS", hide = true, hide_env_values = true)]
     pub encryption_keys: Option<SecretString>,
-    /// Ed25519 seeds that receipts are signed with, 32 bytes each in base64 or hex
+    /// Ed25519 seeds that receipts and checkpoints are signed with, 32 bytes each in base64 or hex
     #[arg(long, env = "SIGNING_KEYS", hide = true, hide_env_values = true)]
     pub signing_keys: Option<SecretString>,
     /// File that receipts of redactions are kept in, outside the database and its backups
@@ -116,10 +116,15 @@ impl Environment {
         self.receipts_file.clone().or_else(beside)
     }
 
-    /// What receipts are signed with.
+    /// What receipts and checkpoints are signed with.
     pub fn signing_keys(&self) -> anyhow::Result<SigningKeys> {
         let keys = self.secret("SIGNING_KEYS", self.signing_keys.as_ref(), "signing_keys")?;
         SigningKeys::parse(keys.expose_secret()).context("SIGNING_KEYS cannot be used")
+    }
+
+    /// The same for whoever does without them, too.
+    pub fn signing_keys_if_any(&self) -> anyhow::Result<Option<SigningKeys>> {
+        if self.signing_keys.is_none() && self.is_production() { Ok(None) } else { self.signing_keys().map(Some) }
     }
 
     /// The app's secrets, newest first.

@@ -7,14 +7,13 @@ use domain::{
     Command, Sealed, ShopId, Subject,
     export::{Built, Export, ExportCommand, ExportRequest, ExportStatus, Gone},
 };
-use event_store::{Database, Envelope, Metadata, ShopTx, StoreError, as_sealed, open_sealed, shop_key};
+use event_store::{Database, ShopTx, StoreError, shop_key};
 use ingest::{find_bodies, open_bodies};
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
-use vault::SubjectKey;
 
-use crate::{Match, Named, Reason, Whom, matches, states_before, states_without};
+use crate::{Match, Named, Reason, Whom, append, audit::replace, matches, states_before, states_without};
 
 /// How long an export can be fetched.
 pub const KEPT_FOR: TimeDelta = TimeDelta::days(7);
@@ -69,9 +68,7 @@ pub async fn ask_export(
 /// # Errors
 /// [`StoreError::Refused`] with the aggregate's reason, or [`StoreError`].
 pub async fn tell_export(tx: &mut ShopTx, id: &str, command: ExportCommand, by: &str) -> Result<(), StoreError> {
-    let metadata = Metadata::from_source("command").with("actor", by);
-    tx.execute(vec![Envelope::new(Command::Export(id.to_owned(), command), metadata)]).await?;
-    Ok(())
+    append(tx, Command::Export(id.to_owned(), command), by).await
 }
 
 /// At most `limit` of a shop's exports, the newest first, those that were asked for before one of them.
@@ -168,7 +165,7 @@ async fn part(tx: &mut ShopTx, subject: Subject, built: &mut Built) -> Result<Va
     let mut histories: BTreeMap<(String, String), Vec<Value>> = BTreeMap::new();
     for event in events {
         let mut says: Value = serde_json::from_str(&event.payload).unwrap_or_default();
-        built.values += open_all(&mut says, &keys);
+        built.values += replace(&mut says, &BTreeSet::new(), &keys);
         histories.entry((event.aggregate_type, event.aggregate_id)).or_default().push(json!({
             "recorded_at": event.recorded_at, "event": event.event_type, "says": says,
         }));
@@ -186,22 +183,6 @@ async fn part(tx: &mut ShopTx, subject: Subject, built: &mut Built) -> Result<Va
         .map(|delivery| json!({ "topic": delivery.topic, "received_at": delivery.received_at, "body": delivery.body }))
         .collect();
     Ok(json!({ "subject": subject, "histories": histories, "deliveries": deliveries }))
-}
-
-/// Opens what the keys open, and says so of the rest. Returns how many were opened.
-fn open_all(value: &mut Value, keys: &BTreeMap<Subject, SubjectKey>) -> u64 {
-    if let Some(sealed) = as_sealed(value) {
-        let opened = keys.get(&sealed.subject).and_then(|key| open_sealed(&sealed, key).ok());
-        let opened = opened.and_then(|json| serde_json::from_slice(&json).ok());
-        let count = u64::from(opened.is_some());
-        *value = opened.unwrap_or_else(|| "[another's]".into());
-        return count;
-    }
-    match value {
-        Value::Object(members) => members.values_mut().map(|member| open_all(member, keys)).sum(),
-        Value::Array(members) => members.iter_mut().map(|member| open_all(member, keys)).sum(),
-        _ => 0,
-    }
 }
 
 /// Lets go of exports in which somebody is who is erased now. The commands say so in their histories.

@@ -6,10 +6,12 @@
 //! cannot be read any more, wherever it stands; a subject that has no key never gets one again, so that nothing that comes later
 //! brings anything back. Afterwards it is looked at, and the receipt is signed ([`certify`]).
 
+pub mod audit;
 mod book;
 mod due;
 mod erase;
 mod export;
+pub mod grant;
 mod page;
 mod person;
 mod receipt;
@@ -42,8 +44,13 @@ pub use request::{Answer, Ask, Plan, Reason, ask, plan};
 /// # Errors
 /// [`StoreError::Refused`] with the aggregate's reason, or [`StoreError`].
 pub async fn tell(tx: &mut ShopTx, id: &str, command: RedactionCommand, by: &str) -> Result<(), StoreError> {
+    append(tx, Command::Redaction(id.to_owned(), command), by).await
+}
+
+/// Appends what a command comes to, as `by`.
+async fn append(tx: &mut ShopTx, command: Command, by: &str) -> Result<(), StoreError> {
     let metadata = Metadata::from_source("command").with("actor", by);
-    tx.execute(vec![Envelope::new(Command::Redaction(id.to_owned(), command), metadata)]).await?;
+    tx.execute(vec![Envelope::new(command, metadata)]).await?;
     Ok(())
 }
 

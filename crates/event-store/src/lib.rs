@@ -9,10 +9,13 @@
 //! This crate alone writes events. It knows order, bytes and hashes, not what an order is.
 
 mod append;
+mod bundle;
 mod chain;
+mod checkpoint;
 mod command;
 mod connections;
 mod error;
+mod history;
 pub mod inspect;
 mod metadata;
 mod metrics;
@@ -27,10 +30,13 @@ mod tenancy;
 mod verify;
 
 pub use append::{Appended, PROJECT};
+pub use bundle::{BundleError, Checked, ExportError, check_bundle, export};
 pub use chain::{GENESIS, Link};
+pub use checkpoint::{Checkpoint, sign_if_due};
 pub use command::{Envelope, StreamId};
 pub use connections::{Lent, Transaction};
 pub use error::{StoreError, is_unavailable};
+pub use history::{Selected, Selection, StateAt};
 pub use metadata::Metadata;
 pub use metrics::{SealedThing, opened, register_metrics};
 pub use migrate::{MIGRATIONS, MigrateError, migrate, schema_is_current};
@@ -39,4 +45,4 @@ pub use repository::ShopEvents;
 pub use shop::{create_shop, rewrap_shop_key, shop_key, unwrap_shop_key, wrapped_shop_key};
 pub use subjects::{SealedValue, Streams, as_sealed, open_sealed};
 pub use tenancy::{Database, DatabaseOptions, ShopTx};
-pub use verify::{Fault, FaultKind, Verified, verify};
+pub use verify::{Fault, FaultKind, Trust, Verification, Verified, verify, verify_with};

@@ -19,7 +19,7 @@ pub use contact::ContactKey;
 pub use key::{BodyKey, ShopKey, SubjectKey};
 pub use ring::MasterRing;
 pub use sealer::{Named, Sealer, SubjectState};
-pub use signing::{SigningKeys, is_signed};
+pub use signing::{SigningKeys, is_signed, key_id, parse_public_key};
 pub use snapshot::SnapshotOf;
 
 /// Why a key or a sealed value could not be used. No variant shows a byte of either.

@@ -60,6 +60,20 @@ pub fn is_signed(public_key: &str, text: &[u8], signature: &str) -> bool {
     UnparsedPublicKey::new(&ED25519, key).verify(text, &signature).is_ok()
 }
 
+/// The id of a public key in base64; `None` where it is none.
+#[must_use]
+pub fn key_id(public_key: &str) -> Option<String> {
+    let bytes = STANDARD.decode(public_key).ok().filter(|bytes| bytes.len() == 32)?;
+    Some(id_of(&bytes))
+}
+
+/// A public key of 32 bytes in base64 or hex, in base64; `None` where it is none.
+#[must_use]
+pub fn parse_public_key(text: &str) -> Option<String> {
+    let bytes = if text.len() == 64 { hex::decode(text).ok() } else { STANDARD.decode(text).ok() };
+    Some(STANDARD.encode(bytes.filter(|bytes| bytes.len() == 32)?))
+}
+
 fn id_of(public_key: &[u8]) -> String {
     hex::encode(&Sha256::digest(public_key)[..4])
 }

@@ -2,12 +2,14 @@
 
 mod demo;
 mod doctor;
+mod grant;
 mod inbox;
 mod ingest;
 mod keys;
 mod output;
 mod rebuild;
 mod redact;
+mod replay;
 mod serve;
 mod shop;
 mod token;
@@ -64,10 +66,12 @@ async fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Shop(command) => shop::run(environment, command).await,
         Command::Token(command) => token::run(environment, command).await,
         Command::Redact(command) => redact::run(environment, command).await,
+        Command::Grant(command) => grant::run(environment, command).await,
         Command::Inbox(command) => inbox::run(environment, command).await,
         Command::Ingest(args) => ingest::run(environment, &args).await,
         Command::Keys(command) => keys::run(environment, command).await,
         Command::Rebuild(rebuild) => rebuild::run(environment, &rebuild).await,
+        Command::Replay(replay) => replay::run(environment, replay).await,
         Command::Verify(verify) => verify::run(environment, &verify).await,
         Command::Doctor(doctor) => doctor::run(environment, &doctor).await,
     }

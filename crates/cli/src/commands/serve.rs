@@ -236,6 +236,7 @@ fn app(
         environment: environment.environment.as_str().into(),
         edge: Arc::new(edge),
         redaction_hold_hours: environment.redaction_hold_hours,
+        signing: environment.signing_keys_if_any()?.map(Arc::new),
     })
 }
 

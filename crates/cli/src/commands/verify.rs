@@ -1,9 +1,17 @@
 //! `verify`
 
-use std::process::ExitCode;
+use std::{
+    fs::{self, File},
+    io::{BufReader, BufWriter},
+    path::Path,
+    process::ExitCode,
+};
 
-use event_store::verify;
-use serde_json::json;
+use anyhow::{Context, bail};
+use chrono::Utc;
+use event_store::{Checkpoint, Trust, Verified, check_bundle, export, verify_with};
+use ingest::DirectoryEntry;
+use serde_json::{Value, json};
 
 use super::{FEW, output};
 use crate::{
@@ -13,28 +21,155 @@ use crate::{
 };
 
 pub async fn run(environment: &Environment, args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    let given = args.public_key.iter().map(|text| public_key(text)).collect::<anyhow::Result<Vec<_>>>()?;
+    if let Some(path) = &args.bundle {
+        return of_bundle(path, &given, environment.json);
+    }
     let session = Session::open(environment, FEW, Schema::Require).await?;
+    if let (Some(path), Some(domain)) = (&args.export, &args.shop) {
+        return write_bundle(environment, &session, &session.shop(domain).await?, path).await;
+    }
+    let keys = if given.is_empty() {
+        environment.signing_keys_if_any()?.map(|keys| keys.public()).unwrap_or_default()
+    } else {
+        given.into_iter().filter_map(|key| Some((vault::key_id(&key)?, key))).collect()
+    };
     let mut all_good = true;
     for entry in session.shops(args.shop.as_ref()).await? {
+        let anchors = match &args.anchor {
+            Some(path) => anchors(path, &entry, &keys)?,
+            None => Vec::new(),
+        };
         let bar = output::progress(entry.domain.as_str());
         let (head, _) = session.database.begin_reading(entry.shop).await?.head().await?;
         bar.set_length(head.cast_unsigned());
-        let verified = verify(&session.database, entry.shop, |events| bar.set_position(events.cast_unsigned())).await?;
+        let trust = Trust { keys: keys.clone(), anchors };
+        let verified =
+            verify_with(&session.database, entry.shop, trust, |events| bar.set_position(events.cast_unsigned()))
+                .await?;
         bar.finish_and_clear();
-        let hash: String = verified.hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        let fault = verified.fault.as_ref();
-        all_good &= fault.is_none();
-        if environment.json {
-            output::json(&json!({
-                "shop": entry.domain.as_str(), "good_events": verified.events, "hash": hash,
-                "fault": fault.map(|fault| json!({ "position": fault.position, "what": fault.kind.to_string() })),
-            }));
-        } else {
-            output::line(match fault {
-                None => format!("{}: {} events, unbroken, hash {hash}", entry.domain, verified.events),
-                Some(fault) => format!("{}: BROKEN at position {}: {}", entry.domain, fault.position, fault.kind),
-            });
-        }
+        all_good &= told(environment.json, entry.domain.as_str(), &verified, json!({}));
     }
     Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Says what came of it, and whether all is well.
+fn told(as_json: bool, what: &str, verified: &Verified, more: Value) -> bool {
+    let (fault, hash) = (verified.fault.as_ref(), verified.hash_hex());
+    if as_json {
+        let mut answer = json!({
+            "shop": what, "good_events": verified.events, "hash": hash,
+            "checkpoints": verified.checkpoints, "unchecked_signatures": verified.unchecked_signatures,
+            "fault": fault.map(|fault| json!({ "position": fault.position, "what": fault.kind.to_string() })),
+        });
+        if let (Value::Object(answer), Value::Object(more)) = (&mut answer, more) {
+            answer.extend(more);
+        }
+        output::json(&answer);
+    } else {
+        output::line(match fault {
+            None => format!(
+                "{what}: {} events, unbroken, {} checkpoints as they were signed, hash {hash}",
+                verified.events, verified.checkpoints
+            ),
+            Some(fault) => format!("{what}: BROKEN at position {}: {}", fault.position, fault.kind),
+        });
+        if verified.unchecked_signatures > 0 {
+            output::line(format!(
+                "{what}: {} checkpoints are of keys that are not at hand: they were compared, their signatures were not checked",
+                verified.unchecked_signatures
+            ));
+        }
+    }
+    fault.is_none()
+}
+
+/// A key as it was given, or what is in the file of that name.
+fn public_key(text: &str) -> anyhow::Result<String> {
+    let parsed = vault::parse_public_key(text.trim()).or_else(|| {
+        let in_file = fs::read_to_string(text).ok()?;
+        vault::parse_public_key(in_file.trim())
+    });
+    parsed
+        .with_context(|| format!("--public-key {text} is neither 32 bytes in base64 or hex nor a file that holds them"))
+}
+
+/// Checkpoints of a file, which can be trusted: they are of the shop and of a key that is known.
+fn anchors(path: &Path, entry: &DirectoryEntry, keys: &[(String, String)]) -> anyhow::Result<Vec<Checkpoint>> {
+    let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let anchors: Result<Vec<Checkpoint>, _> = serde_json::Deserializer::from_str(&text).into_iter().collect();
+    let anchors = anchors.with_context(|| format!("{} holds no checkpoints", path.display()))?;
+    if anchors.is_empty() {
+        bail!("{} holds no checkpoint", path.display());
+    }
+    for anchor in &anchors {
+        if anchor.shop != entry.shop {
+            bail!("the checkpoint of position {} is of another shop", anchor.position);
+        }
+        let key = keys.iter().find(|(id, _)| *id == anchor.key_id).with_context(|| {
+            format!(
+                "the checkpoint of position {} is signed by key {}: give it by --public-key",
+                anchor.position, anchor.key_id
+            )
+        })?;
+        if !anchor.is_genuine(&key.1) {
+            bail!("the checkpoint of position {} is not what key {} signed", anchor.position, anchor.key_id);
+        }
+    }
+    Ok(anchors)
+}
+
+async fn write_bundle(
+    environment: &Environment,
+    session: &Session,
+    entry: &DirectoryEntry,
+    path: &Path,
+) -> anyhow::Result<ExitCode> {
+    let keys = environment.signing_keys()?;
+    // Written aside: what is there under the name is whole.
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".part");
+    let cannot = || format!("{} cannot be written", path.display());
+    let mut out = BufWriter::new(File::create(&aside).with_context(cannot)?);
+    let bar = output::progress(entry.domain.as_str());
+    let exported = export(&session.database, entry.shop, &keys, Utc::now(), &mut out, |events, of| {
+        bar.set_length(of.cast_unsigned());
+        bar.set_position(events.cast_unsigned());
+    })
+    .await;
+    bar.finish_and_clear();
+    if exported.as_ref().is_ok_and(|verified| verified.fault.is_none()) {
+        let file = out.into_inner().map_err(|error| error.into_error()).with_context(cannot)?;
+        file.sync_all().with_context(cannot)?;
+        fs::rename(&aside, path).with_context(cannot)?;
+    } else {
+        let _ = fs::remove_file(&aside);
+    }
+    let verified = exported?;
+    let is_good =
+        told(environment.json, entry.domain.as_str(), &verified, json!({ "file": path.display().to_string() }));
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn of_bundle(path: &Path, trusted: &[String], as_json: bool) -> anyhow::Result<ExitCode> {
+    let file = File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let bar = output::progress("checking");
+    bar.set_length(file.metadata()?.len());
+    let checked = check_bundle(BufReader::with_capacity(256 * 1024, file), trusted, |read| bar.set_position(read));
+    bar.finish_and_clear();
+    let checked = checked.with_context(|| format!("{} is not the bundle that was written", path.display()))?;
+    let shop = checked.shop.to_string();
+    let end = checked.end;
+    let is_good = told(as_json, &shop, &checked.verified, json!({ "end": end }));
+    if let Some(end) = end.filter(|_| !as_json) {
+        let (key, at) = (end.key_id, end.at);
+        output::line(if trusted.is_empty() {
+            format!(
+                "{shop}: signed at {at} by key {key}, which the file names itself: compare by --public-key with one that you have from elsewhere"
+            )
+        } else {
+            format!("{shop}: signed at {at} by the given key {key}")
+        });
+    }
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -29,6 +29,17 @@ pub async fn create(database: &Database, shop: ShopId) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Appends so many orders of three events.
+pub async fn fill(database: &Database, shop: ShopId, orders: u64) -> anyhow::Result<()> {
+    let orders: Vec<u64> = (1..=orders).collect();
+    for orders in orders.chunks(500) {
+        let mut tx = database.begin(shop).await?;
+        tx.execute(orders.iter().flat_map(|id| commands(*id)).map(envelope).collect()).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
 /// The three commands of an order.
 pub fn commands(id: u64) -> Vec<Command> {
     let day = 1 + id % 28;

@@ -10,6 +10,7 @@ mod million;
 mod one_command;
 mod rebuild;
 mod report;
+mod verify;
 
 use std::path::Path;
 
@@ -122,6 +123,15 @@ async fn main() -> anyhow::Result<()> {
                 .limit("COPY out of the events plus COPY in of the facts", rebuild.copy, 0.3)
                 .peer("postgres-es 0.5 replay, one upsert an event", rebuild.peer, 5.0),
         );
+    }
+
+    if !skips("verify") {
+        let verify = verify::measure(&database, scale).await?;
+        report.add(Row::new("verify of a log, every hash recomputed", "events/s", verify.ours).limit(
+            "COPY out of its events",
+            verify.copy,
+            0.5,
+        ));
     }
 
     if !skips("accept") {

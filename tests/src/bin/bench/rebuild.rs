@@ -21,12 +21,7 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<Re
     let store = database.open();
     let shop = data::shop(9_000_000);
     data::create(&store, shop).await?;
-    let orders: Vec<u64> = (1..=scale.rebuild_orders).collect();
-    for orders in orders.chunks(500) {
-        let mut tx = store.begin(shop).await?;
-        tx.execute(orders.iter().flat_map(|id| data::commands(*id)).map(data::envelope).collect()).await?;
-        tx.commit().await?;
-    }
+    data::fill(&store, shop, scale.rebuild_orders).await?;
     let events = (scale.rebuild_orders * 3) as f64;
     let options = || RebuildOptions::of("sales");
     let mut measured = Rebuild { ours: vec![], copy: vec![], peer: vec![] };

@@ -1,0 +1,97 @@
+//! `GET /api/audit/verify` and `GET /api/audit/checkpoint`: whether a shop's log is what was written, and what of it is signed.
+
+use axum::{Json, extract::State, response::Response};
+use event_store::{Checkpoint, StoreError, Trust, Verification, Verified};
+use futures::{Stream, stream};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::{ApiError, App, auth::Auditor, ndjson};
+
+/// Between two lines that say how far it is.
+const TOLD_EVERY: i64 = 50_000;
+
+/// What is signed of a log, and the key to check it by.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Checkpoint)]
+pub struct CheckpointInfo {
+    /// Shop, position, hash, time, and the signature over them with the id of its key.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    checkpoint: Checkpoint,
+    /// Of the key that signed: 32 bytes in base64.
+    public_key: String,
+}
+
+/// Recomputes every hash of the shop's log and compares it with all that was signed of it.
+///
+/// A JSON value a line. Of a long log the first ones are `{"progress": {"events", "of"}}`; the last one is the outcome:
+/// `{"valid", "events", "hash", "first_bad", "checkpoints", "unchecked_signatures"}`. `first_bad` is `null` or
+/// `{"position", "what"}`; what stands before it is good.
+#[utoipa::path(
+    get, path = "/api/audit/verify", tag = "audit",
+    responses(
+        (status = 200, description = "Progress and outcome", body = String, content_type = "application/x-ndjson"),
+    ),
+    security(("bearer" = ["auditor"])),
+)]
+pub async fn verify(auditor: Auditor, State(app): State<App>) -> Result<Response, ApiError> {
+    let keys = app.signing.as_ref().map(|signing| signing.public()).unwrap_or_default();
+    let trust = Trust { keys, anchors: Vec::new() };
+    let verification = Verification::begin(&app.database, auditor.shop, trust).await?;
+    ndjson::answer(told(verification)).await
+}
+
+/// Lines while it goes on, and the last one.
+fn told(verification: Verification) -> impl Stream<Item = Result<String, StoreError>> + Send + Unpin {
+    Box::pin(stream::try_unfold(Some((verification, 0)), async |state| {
+        let Some((mut verification, told)) = state else { return Ok(None) };
+        if let Some(verified) = verification.step().await? {
+            return Ok(Some((format!("{}\n", outcome(&verified)), None)));
+        }
+        let (events, of) = verification.progress();
+        if events < told + TOLD_EVERY {
+            return Ok(Some((String::new(), Some((verification, told)))));
+        }
+        let line = json!({ "progress": { "events": events, "of": of } });
+        Ok(Some((format!("{line}\n"), Some((verification, events)))))
+    }))
+}
+
+fn outcome(verified: &Verified) -> serde_json::Value {
+    let first_bad = verified.fault.as_ref();
+    json!({
+        "valid": first_bad.is_none(),
+        "events": verified.events,
+        "hash": verified.hash_hex(),
+        "first_bad": first_bad.map(|fault| json!({ "position": fault.position, "what": fault.kind.to_string() })),
+        "checkpoints": verified.checkpoints,
+        "unchecked_signatures": verified.unchecked_signatures,
+    })
+}
+
+/// The signed checkpoint of the log as it is now: kept elsewhere, it shows whether anything before it was ever rewritten.
+#[utoipa::path(
+    get, path = "/api/audit/checkpoint", tag = "audit",
+    responses(
+        (status = 200, description = "The checkpoint", body = CheckpointInfo),
+        (status = 409, description = "Another log was signed at this position before"),
+    ),
+    security(("bearer" = ["auditor"])),
+)]
+pub async fn checkpoint(auditor: Auditor, State(app): State<App>) -> Result<Json<CheckpointInfo>, ApiError> {
+    let keys = app.signing.as_ref().ok_or(ApiError::Unavailable(None))?;
+    let mut tx = app.database.begin(auditor.shop).await?;
+    let checkpoint = match tx.checkpoint(keys, (app.clock)()).await {
+        Err(StoreError::BrokenChain { .. }) => {
+            return Err(ApiError::Conflict("another log was signed at this position: verify it".into()));
+        }
+        outcome => outcome?,
+    };
+    tx.commit().await?;
+    let of_key = keys.public().into_iter().find(|(id, _)| *id == checkpoint.key_id);
+    // Signed by a key that was taken away since.
+    let public_key = of_key.map(|(_, key)| key).unwrap_or_default();
+    Ok(Json(CheckpointInfo { checkpoint, public_key }))
+}

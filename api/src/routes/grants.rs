@@ -1,0 +1,213 @@
+//! `POST` and `GET /api/compliance/grants`, `POST /api/compliance/grants/{id}/revoke`: who may see personal data in the log, for
+//! how long and why, and how often they did.
+
+use axum::{
+    Json,
+    extract::{
+        Path, Query, State,
+        rejection::{JsonRejection, PathRejection, QueryRejection},
+    },
+    http::StatusCode,
+};
+use chrono::{DateTime, Utc};
+use compliance::{Reason, grant};
+use domain::grant::{Grant, GrantError};
+use event_store::{ShopTx, StoreError};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::{ApiError, App, Role, auth::Handler, tokens};
+
+const DEFAULT_LIMIT: i64 = 25;
+const MAX_LIMIT: i64 = 100;
+const UNKNOWN: ApiError = ApiError::NotFound("no such grant");
+
+/// Who may see personal data, for how long, and why.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrantRequest {
+    /// The id of an auditor's token, as `ecomdash token list` shows it.
+    #[schema(value_type = String, format = "uuid")]
+    token: Uuid,
+    /// Kept for ever, so without anybody's address or number.
+    #[schema(max_length = 200)]
+    reason: String,
+    /// For so long from now.
+    #[schema(minimum = 1, maximum = 72)]
+    hours: u32,
+}
+
+/// A grant. Nothing in it is personal.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Grant)]
+pub struct GrantInfo {
+    id: String,
+    /// Whose it is: the id of an auditor's token.
+    token: String,
+    reason: String,
+    /// Who issued it.
+    by: String,
+    issued_at: DateTime<Utc>,
+    until: DateTime<Utc>,
+    /// Personal data can be seen under it now.
+    is_running: bool,
+    /// Who took it back.
+    #[schema(required)]
+    revoked_by: Option<String>,
+    /// How often it was used. What was read each time stands in the log.
+    uses: u64,
+    #[schema(required)]
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+impl GrantInfo {
+    fn of(id: String, grant: Grant, now: DateTime<Utc>) -> Option<Self> {
+        let is_running = grant.issued.as_ref().is_some_and(|issued| grant.allows(&issued.token, now));
+        let Grant { issued, revoked_by, uses, last_used_at } = grant;
+        let issued = issued?;
+        Some(Self {
+            id,
+            token: issued.token,
+            reason: issued.reason,
+            by: issued.by,
+            issued_at: issued.at,
+            until: issued.until,
+            is_running,
+            revoked_by,
+            uses,
+            last_used_at,
+        })
+    }
+}
+
+/// A page of a shop's grants.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Grants {
+    /// The newest first.
+    items: Vec<GrantInfo>,
+    /// Of the next page; `null` on the last one.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// Which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// At most so many; 25 where it is left out.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<i64>,
+    /// `next_cursor` of the page before; the first page where it is left out.
+    cursor: Option<String>,
+}
+
+/// Lets an auditor see personal data in the log, for a reason and for a time. Each use of it is written into the log.
+#[utoipa::path(
+    post, path = "/api/compliance/grants", tag = "compliance", operation_id = "issue_grant",
+    request_body = GrantRequest,
+    responses(
+        (status = 201, description = "The grant", body = GrantInfo),
+        (status = 400, description = "It cannot be understood; the detail says what to change"),
+        (status = 404, description = "The shop has no good auditor's token of that id"),
+    ),
+    security(("bearer" = ["compliance"])),
+)]
+pub async fn issue(
+    handler: Handler,
+    State(app): State<App>,
+    body: Result<Json<GrantRequest>, JsonRejection>,
+) -> Result<(StatusCode, Json<GrantInfo>), ApiError> {
+    let Json(asked) = body?;
+    let reason: Reason = asked.reason.parse().map_err(|fault: &str| ApiError::BadRequest(fault.into()))?;
+    let now = (app.clock)();
+    let tokens = tokens::list(&app.database, Some(handler.shop)).await?;
+    let is_auditor = |token: &tokens::TokenInfo| token.role == Role::Auditor.as_str() && token.is_good(now);
+    if !tokens.iter().any(|token| token.id == asked.token && is_auditor(token)) {
+        return Err(ApiError::NotFound("no good auditor's token has that id"));
+    }
+    let mut tx = app.database.begin(handler.shop).await?;
+    let issued = grant::issue(&mut tx, asked.token, &reason, asked.hours, &handler.actor(), now).await;
+    let id = issued.map_err(refusal)?;
+    let shown = shown(&mut tx, id, now).await?;
+    tx.commit().await?;
+    Ok((StatusCode::CREATED, Json(shown)))
+}
+
+/// The shop's grants.
+#[utoipa::path(
+    get, path = "/api/compliance/grants", tag = "compliance", operation_id = "list_grants",
+    params(PageQuery),
+    responses(
+        (status = 200, description = "A page", body = Grants),
+        (status = 400, description = "No such limit"),
+    ),
+    security(("bearer" = ["compliance"])),
+)]
+pub async fn list(
+    handler: Handler,
+    State(app): State<App>,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Json<Grants>, ApiError> {
+    let Query(PageQuery { limit, cursor }) = query?;
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(ApiError::BadRequest("`limit` is not between 1 and 100".into()));
+    }
+    // The database takes no zero byte, and no id has one.
+    let cursor = cursor.filter(|cursor| !cursor.contains('\0'));
+    let mut tx = app.database.begin_reading(handler.shop).await?;
+    let mut page = grant::list(&mut tx, cursor.as_deref(), limit + 1).await?;
+    let has_more = i64::try_from(page.len()).is_ok_and(|count| count > limit);
+    if has_more {
+        page.pop();
+    }
+    let next_cursor = page.last().filter(|_| has_more).map(|(id, _)| id.clone());
+    let now = (app.clock)();
+    let items = page.into_iter().filter_map(|(id, grant)| GrantInfo::of(id, grant, now)).collect();
+    Ok(Json(Grants { items, next_cursor }))
+}
+
+/// Takes a grant back. What is being shown under it ends.
+#[utoipa::path(
+    post, path = "/api/compliance/grants/{id}/revoke", tag = "compliance", operation_id = "revoke_grant",
+    params(("id" = String, Path, description = "The grant's id")),
+    responses(
+        (status = 200, description = "The grant", body = GrantInfo),
+        (status = 404, description = "Not there, or another shop's"),
+    ),
+    security(("bearer" = ["compliance"])),
+)]
+pub async fn revoke(
+    handler: Handler,
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<GrantInfo>, ApiError> {
+    let Path(id) = path?;
+    if id.contains('\0') {
+        return Err(UNKNOWN);
+    }
+    let now = (app.clock)();
+    let mut tx = app.database.begin(handler.shop).await?;
+    grant::revoke(&mut tx, &id, &handler.actor(), now).await.map_err(refusal)?;
+    let shown = shown(&mut tx, id, now).await?;
+    tx.commit().await?;
+    Ok(Json(shown))
+}
+
+async fn shown(tx: &mut ShopTx, id: String, now: DateTime<Utc>) -> Result<GrantInfo, ApiError> {
+    let grant = tx.load(&id).await?;
+    GrantInfo::of(id, grant, now).ok_or(UNKNOWN)
+}
+
+fn refusal(error: StoreError) -> ApiError {
+    let reason = match error {
+        StoreError::Refused(reason) => reason,
+        other => return other.into(),
+    };
+    match reason.downcast::<GrantError>() {
+        Ok(reason) if *reason == GrantError::Unknown => UNKNOWN,
+        Ok(reason) => ApiError::BadRequest(reason.to_string().into()),
+        Err(reason) => StoreError::Refused(reason).into(),
+    }
+}

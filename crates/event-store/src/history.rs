@@ -1,0 +1,209 @@
+//! Reading parts of the log: what is asked for of it, page by page, and what a history had made of its aggregate.
+
+use chrono::{DateTime, Utc};
+use domain::{Snapshot, snapshot::WithAggregate};
+
+use crate::{
+    ShopTx, StoreError, StoredEvent,
+    command::{AnyState, new_state},
+};
+
+/// Positions that are looked at for one page.
+const WINDOW: i64 = 10_000;
+/// Events of a history that are folded at a time.
+const FOLDED: i64 = 500;
+
+/// Which events of a shop's log, in `(after, up_to]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Only of this type …
+    pub aggregate_type: Option<String>,
+    /// … and of it, only this history.
+    pub aggregate_id: Option<String>,
+    /// Only events of this type.
+    pub event_type: Option<String>,
+    /// Behind this position.
+    pub after: i64,
+    /// Up to this one.
+    pub up_to: i64,
+}
+
+/// Some of the events, and where to go on; `None` at the end.
+pub struct Selected {
+    /// In the log's order.
+    pub events: Vec<StoredEvent>,
+    /// What the next page is asked with.
+    pub next: Option<i64>,
+}
+
+/// An aggregate as its first so many events make it.
+pub struct StateAt {
+    /// Its state as JSON, with personal values as they are stored.
+    pub json: Vec<u8>,
+    /// The last event that is in it.
+    pub last: StoredEvent,
+}
+
+struct Begin;
+
+impl WithAggregate for Begin {
+    type Output = fn() -> Box<dyn AnyState>;
+
+    fn with<A: Snapshot + 'static>(self) -> fn() -> Box<dyn AnyState> {
+        new_state::<A>
+    }
+}
+
+impl ShopTx {
+    /// At most `limit` of the events that are asked for; of a few positions only, so none may be among them. `cursor` is 0
+    /// for the first page, then [`Selected::next`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn selected(&mut self, selection: &Selection, cursor: i64, limit: i64) -> Result<Selected, StoreError> {
+        let is_full = |events: &[StoredEvent]| i64::try_from(events.len()).is_ok_and(|count| count >= limit);
+        if let (Some(kind), Some(id)) = (&selection.aggregate_type, &selection.aggregate_id) {
+            // Along the history, by its own count.
+            let mut events = self.history_after(kind, id, cursor, limit).await?;
+            let next = events.last().filter(|_| is_full(&events)).map(|last| last.sequence);
+            let next = next.filter(|_| events.last().is_some_and(|last| last.position < selection.up_to));
+            events.retain(|event| {
+                let is_within = event.position > selection.after && event.position <= selection.up_to;
+                is_within && selection.event_type.as_ref().is_none_or(|only| *only == event.event_type)
+            });
+            return Ok(Selected { events, next });
+        }
+        let shop = self.shop();
+        let after = cursor.max(selection.after);
+        let end = selection.up_to.min(after.saturating_add(WINDOW));
+        let events = sqlx::query_as!(
+            StoredEvent,
+            r#"SELECT position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version,
+                      payload::text AS "payload!", metadata::text AS "metadata!", hash
+               FROM events
+               WHERE shop_id = $1 AND position > $2 AND position <= $3
+                 AND ($4::text IS NULL OR aggregate_type = $4)
+                 AND ($5::text IS NULL OR event_type = $5)
+               ORDER BY position
+               LIMIT $6"#,
+            shop.0,
+            after,
+            end,
+            selection.aggregate_type.as_deref(),
+            selection.event_type.as_deref(),
+            limit,
+        )
+        .fetch_all(&mut **self)
+        .await?;
+        let reached = events.last().filter(|_| is_full(&events)).map_or(end, |last| last.position);
+        Ok(Selected { next: (reached < selection.up_to).then_some(reached), events })
+    }
+
+    /// At most `limit` events of a history behind one of them, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn history_after(
+        &mut self,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        sequence: i64,
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let shop = self.shop();
+        Ok(sqlx::query_as!(
+            StoredEvent,
+            r#"SELECT position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version,
+                      payload::text AS "payload!", metadata::text AS "metadata!", hash
+               FROM events
+               WHERE shop_id = $1 AND aggregate_type = $2 AND aggregate_id = $3 AND sequence > $4
+               ORDER BY sequence
+               LIMIT $5"#,
+            shop.0,
+            aggregate_type,
+            aggregate_id,
+            sequence,
+            limit,
+        )
+        .fetch_all(&mut **self)
+        .await?)
+    }
+
+    /// How many events a history has; 0 where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn history_length(&mut self, aggregate_type: &str, aggregate_id: &str) -> Result<i64, StoreError> {
+        let shop = self.shop();
+        Ok(sqlx::query_scalar!(
+            r#"SELECT COALESCE(max(sequence), 0) AS "length!"
+               FROM events
+               WHERE shop_id = $1 AND aggregate_type = $2 AND aggregate_id = $3"#,
+            shop.0,
+            aggregate_type,
+            aggregate_id,
+        )
+        .fetch_one(&mut **self)
+        .await?)
+    }
+
+    /// What the first so many events of a history make of its aggregate, made of events alone; `None` where there is no such
+    /// type, or no event.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn state_at(
+        &mut self,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        sequence: i64,
+    ) -> Result<Option<StateAt>, StoreError> {
+        let Some(begin) = domain::snapshot::of_type(aggregate_type, Begin) else { return Ok(None) };
+        let (mut state, mut last) = (begin(), None::<StoredEvent>);
+        loop {
+            let folded = last.as_ref().map_or(0, |last| last.sequence);
+            let limit = FOLDED.min(sequence - folded);
+            let page = if limit > 0 {
+                self.history_after(aggregate_type, aggregate_id, folded, limit).await?
+            } else {
+                Vec::new()
+            };
+            for event in &page {
+                state.apply_stored(&event.event_type, &event.event_version, &event.payload)?;
+            }
+            match page.into_iter().next_back() {
+                Some(event) => last = Some(event),
+                None => break,
+            }
+        }
+        let Some(last) = last else { return Ok(None) };
+        let json = state.to_json().map_err(|source| StoreError::Unreadable {
+            event_type: last.event_type.clone(),
+            position: last.position,
+            source,
+        })?;
+        Ok(Some(StateAt { json, last }))
+    }
+
+    /// The position of the last event that was recorded before an instant; 0 where none was.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchShop`] or [`StoreError::Unavailable`].
+    pub async fn last_before(&mut self, instant: DateTime<Utc>) -> Result<i64, StoreError> {
+        let shop = self.shop();
+        // Instants rise with positions: it is halved until it is found.
+        let (mut before, mut not_before) = (0, self.head().await?.0 + 1);
+        while not_before - before > 1 {
+            let middle = before + (not_before - before) / 2;
+            let recorded_at = sqlx::query_scalar!(
+                "SELECT recorded_at FROM events WHERE shop_id = $1 AND position = $2",
+                shop.0,
+                middle
+            )
+            .fetch_optional(&mut **self)
+            .await?;
+            if recorded_at.is_none_or(|at| at < instant) { before = middle } else { not_before = middle }
+        }
+        Ok(before)
+    }
+}
