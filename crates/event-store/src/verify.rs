@@ -161,7 +161,7 @@ struct Along {
     anchors: VecDeque<Checkpoint>,
     /// Of those that are stored, the next ones.
     stored: VecDeque<Checkpoint>,
-    /// Up to this position they were read.
+    /// Up to this position they were read; once all were, there is no end to it.
     stored_up_to: i64,
 }
 
@@ -196,7 +196,8 @@ impl Along {
             let page = tx.checkpoints_after(self.stored_up_to, CHECKPOINTS).await?;
             tx.commit().await?;
             let is_full = i64::try_from(page.len()).is_ok_and(|count| count == CHECKPOINTS);
-            self.stored_up_to = page.last().filter(|_| is_full).map_or(up_to, |last| last.position);
+            // Those that come later are of a later verification, unless they are of more than there is.
+            self.stored_up_to = page.last().filter(|_| is_full).map_or(i64::MAX, |last| last.position);
             self.stored.extend(page);
         }
         Ok(())

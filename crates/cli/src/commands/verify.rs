@@ -69,7 +69,7 @@ fn told(as_json: bool, what: &str, verified: &Verified, more: Value) -> bool {
     } else {
         output::line(match fault {
             None => format!(
-                "{what}: {} events, unbroken, {} checkpoints as they were signed, hash {hash}",
+                "{what}: {} events, unbroken, hash {hash}; {} checkpoints as they were signed",
                 verified.events, verified.checkpoints
             ),
             Some(fault) => format!("{what}: BROKEN at position {}: {}", fault.position, fault.kind),
