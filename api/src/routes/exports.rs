@@ -86,7 +86,7 @@ pub struct Exports {
 
 /// Asks for what is kept of a customer. It is put together within seconds, and can be fetched for seven days.
 #[utoipa::path(
-    post, path = "/api/compliance/exports", tag = "compliance",
+    post, path = "/api/compliance/exports", tag = "compliance", operation_id = "request_export",
     request_body = NewExport,
     responses(
         (status = 202, description = "It is being put together", body = ExportAsked),
@@ -120,7 +120,7 @@ pub async fn request(
 
 /// The shop's exports.
 #[utoipa::path(
-    get, path = "/api/compliance/exports", tag = "compliance",
+    get, path = "/api/compliance/exports", tag = "compliance", operation_id = "list_exports",
     params(PageQuery),
     responses(
         (status = 200, description = "A page", body = Exports),
@@ -144,7 +144,7 @@ pub async fn list(
 
 /// One of them.
 #[utoipa::path(
-    get, path = "/api/compliance/exports/{id}", tag = "compliance",
+    get, path = "/api/compliance/exports/{id}", tag = "compliance", operation_id = "export",
     params(("id" = String, Path, description = "The export's id")),
     responses(
         (status = 200, description = "The export", body = ExportInfo),
@@ -170,7 +170,7 @@ async fn shown(tx: &mut ShopTx, id: String) -> Result<Json<ExportInfo>, ApiError
 
 /// Lets one that can be fetched no more be put together again.
 #[utoipa::path(
-    post, path = "/api/compliance/exports/{id}/renew", tag = "compliance",
+    post, path = "/api/compliance/exports/{id}/renew", tag = "compliance", operation_id = "renew_export",
     params(("id" = String, Path, description = "The export's id")),
     responses(
         (status = 200, description = "The export", body = ExportInfo),
@@ -205,7 +205,7 @@ pub struct FormQuery {
 
 /// What is kept of the persons, as a file. That it was fetched, and by whom, is recorded.
 #[utoipa::path(
-    get, path = "/api/compliance/exports/{id}/document", tag = "compliance",
+    get, path = "/api/compliance/exports/{id}/document", tag = "compliance", operation_id = "export_document",
     params(("id" = String, Path, description = "The export's id"), FormQuery),
     responses(
         (status = 200, description = "All that is kept: as JSON, or as a page to be read", content(

@@ -95,7 +95,7 @@ pub struct Requests {
 
 /// What was asked about persons and the shop, and by when it is due.
 #[utoipa::path(
-    get, path = "/api/compliance/requests", tag = "compliance",
+    get, path = "/api/compliance/requests", tag = "compliance", operation_id = "list_requests",
     params(RequestsQuery),
     responses(
         (status = 200, description = "A page", body = Requests),
