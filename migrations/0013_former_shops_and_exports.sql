@@ -1,9 +1,14 @@
 -- Shops that were erased: their logs go on being verified, and their receipts shown. No content, no row-level security.
 CREATE TABLE former_shops (
-    shop_id     uuid        NOT NULL,
-    redacted_at timestamptz NOT NULL DEFAULT now(),
+    shop_id       uuid        NOT NULL,
+    -- Of its domain, so that what was sent before is not taken for a later shop's of that name.
+    domain_digest bytea,
+    redacted_at   timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT former_shops_pkey PRIMARY KEY (shop_id)
 );
+CREATE INDEX former_shops_by_domain ON former_shops (domain_digest);
+-- What was sent before is of an earlier installation, which was erased.
+ALTER TABLE directory ADD COLUMN not_before timestamptz;
 GRANT SELECT, INSERT ON former_shops TO ecomdash_app;
 
 -- What is kept of persons, put together to be handed out: each part sealed under its subject's key.

@@ -28,6 +28,8 @@ DECLARE
     as_role CONSTANT text := set_config('role', 'ecomdash_app', true);
     for_shop CONSTANT text := set_config('app.current_shop_id', shop::text, true);
 BEGIN
+    -- Whoever erases the shop has it for himself: what is stored is seen by him, or comes after him and finds no key.
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended(shop::text, 1));
     IF NOT EXISTS (SELECT FROM shop_keys k WHERE k.shop_id = shop AND k.wrapped IS NOT NULL) THEN
         RETURN NULL;
     END IF;

@@ -16,4 +16,7 @@ CREATE POLICY tenant ON log_checkpoints
     WITH CHECK (shop_id = NULLIF(current_setting('app.current_shop_id', true), '')::uuid);
 
 -- Nothing changes or deletes one.
+CREATE TRIGGER checkpoints_are_immutable
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON log_checkpoints
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 GRANT SELECT, INSERT ON log_checkpoints TO ecomdash_app;

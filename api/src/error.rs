@@ -164,6 +164,7 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::Unavailable(_) | StoreError::Conflict(_) => Self::Unavailable(Some(Box::new(error))),
             StoreError::NoSuchShop(_) => Self::NotFound("no such shop"),
+            StoreError::Keys(_, vault::VaultError::Redacted) => Self::Conflict("the shop is erased".into()),
             StoreError::Duplicate { .. }
             | StoreError::BrokenChain { .. }
             | StoreError::Newer { .. }

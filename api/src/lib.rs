@@ -26,7 +26,7 @@ use chrono::{DateTime, Utc};
 use event_store::Database;
 use ingest::Receiver;
 use secrecy::SecretString;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use vault::SigningKeys;
@@ -61,6 +61,10 @@ pub struct App {
     pub environment: Arc<str>,
     /// How it meets the world: limits, origins, metrics.
     pub edge: Arc<Edge>,
+    /// How many logs may be verified at once.
+    pub verifying: Arc<Semaphore>,
+    /// How many figures may be made at once that read the ledger itself.
+    pub adding_up: Arc<Semaphore>,
     /// How long a redaction is waited with.
     pub redaction_hold_hours: u32,
     /// By which checkpoints are signed and checked; without, none is signed here.

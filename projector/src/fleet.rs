@@ -98,7 +98,16 @@ impl Watch {
     async fn round(&mut self) -> Result<(), StoreError> {
         let now = self.shared_tables().await?;
         for shop in self.shops_to_read().await? {
-            match backlog(&self.database, shop).await? {
+            let sample = match backlog(&self.database, shop).await {
+                Err(StoreError::Unavailable(error)) => return Err(StoreError::Unavailable(error)),
+                // One shop's trouble is not the others'.
+                Err(error) => {
+                    tracing::warn!(%shop, error = &error as &dyn std::error::Error, "a shop was not looked at");
+                    continue;
+                }
+                Ok(sample) => sample,
+            };
+            match sample {
                 Some(sample) if !sample.is_quiet() => {
                     if self.kept.len() < MAX_KEPT || self.kept.contains_key(&shop) {
                         self.kept.insert(shop, sample);

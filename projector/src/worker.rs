@@ -8,7 +8,7 @@ use std::{
 
 use compliance::Book;
 use domain::ShopId;
-use event_store::{Database, PROJECT, StoreError, sign_if_due};
+use event_store::{Database, PROJECT, StoreError, name_subjects_by_and_by, sign_if_due};
 use futures::FutureExt;
 use ingest::{DirectoryEntry, INGEST, IngestError, Ingested, REDACT, enqueue};
 use tokio::sync::Notify;
@@ -33,6 +33,8 @@ pub(crate) const CANDIDATES: i64 = 64;
 const CACHED_ORDERS: usize = 2_000;
 /// How often every shop is visited.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+/// How soon after the first time: the release before is gone by then.
+const AFTER_A_DEPLOY: Duration = Duration::from_secs(300);
 /// Nobody waits for a rebuild as for a figure.
 const REBUILD_POLL: Duration = Duration::from_secs(1);
 
@@ -375,6 +377,7 @@ impl Worker {
         let known = queued(&mut claim.tx, REDACT).await?;
         let is_due = compliance::is_any_due(&mut claim.tx, now).await?;
         claim.commit().await?;
+        name_subjects_by_and_by(&self.database, candidate.shop).await?;
         if is_due {
             self.settle_all(candidate.shop).await?;
         }
@@ -430,10 +433,11 @@ impl Worker {
         let mut is_new = true;
         loop {
             let rest = match in_time(HOUSE_PATIENCE, self.for_every_shop(is_new, &stop)).await {
-                Ok(()) => {
+                Ok(()) if is_new => {
                     is_new = false;
-                    HOUSEKEEPING
+                    AFTER_A_DEPLOY
                 }
+                Ok(()) => HOUSEKEEPING,
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the house was not kept");
                     Duration::from_secs(10)
@@ -450,37 +454,57 @@ impl Worker {
         ingest::purge_unclaimed(&self.database).await?;
         let mut fleet = self.database.begin_fleet().await?;
         let shops = ingest::list_shops(&mut fleet).await?;
+        let former = ingest::former_shops(&mut fleet).await?;
         fleet.commit().await?;
+        if is_new {
+            for shop in shops.iter().map(|entry| entry.shop).chain(former.iter().copied()) {
+                if stop.is_cancelled() {
+                    return Ok(());
+                }
+                name_subjects_by_and_by(&self.database, shop).await?;
+                if let Some(book) = &self.options.book {
+                    book.keep(&self.database, shop).await?;
+                }
+            }
+        }
         for entry in shops {
             if stop.is_cancelled() {
                 return Ok(());
             }
             let mut tx = self.database.begin(entry.shop).await?;
+            // In every round: a worker of the release before, which knows of no newer definition, takes such work off the queue.
+            if !stale_projections(&mut tx).await?.is_empty() {
+                enqueue(&mut tx, REBUILD, 0.0).await?;
+            }
             if is_new {
                 unpark(&mut tx).await?;
-                if !stale_projections(&mut tx).await?.is_empty() {
-                    enqueue(&mut tx, REBUILD, 0.0).await?;
-                }
                 if compliance::has_open(&mut tx).await? {
                     enqueue(&mut tx, REDACT, 0.0).await?;
                 }
-                if let Some(book) = &self.options.book {
-                    book.keep(&self.database, entry.shop).await?;
-                }
             }
             ingest::purge_bodies(&mut tx, self.options.body_retention_days).await?;
-            let now = clock(&mut tx).await?;
             tx.commit().await?;
-            let Some(signing) = &self.options.signing else { continue };
-            match sign_if_due(&self.database, entry.shop, signing, now).await {
-                // One shop's log is not the others'.
-                Err(error @ StoreError::BrokenChain { .. }) => {
-                    tracing::error!(shop = %entry.shop, error = &error as &dyn std::error::Error, "the log was not signed");
-                }
-                signed => drop(signed?),
-            }
+            self.sign(entry.shop).await?;
+        }
+        for shop in former {
+            self.sign(shop).await?;
         }
         Ok(())
+    }
+
+    async fn sign(&self, shop: ShopId) -> Result<(), StoreError> {
+        let Some(signing) = &self.options.signing else { return Ok(()) };
+        let mut tx = self.database.begin(shop).await?;
+        let now = clock(&mut tx).await?;
+        tx.commit().await?;
+        match sign_if_due(&self.database, shop, signing, now).await {
+            // One shop's log is not the others'.
+            Err(error @ StoreError::BrokenChain { .. }) => {
+                tracing::error!(%shop, error = &error as &dyn std::error::Error, "the log was not signed");
+                Ok(())
+            }
+            signed => signed.map(drop),
+        }
     }
 }
 

@@ -15,7 +15,14 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("ecomdash-ingest", &["ecomdash-domain", "ecomdash-event-store", "ecomdash-shopify", "ecomdash-vault"]),
     (
         "ecomdash-compliance",
-        &["ecomdash-domain", "ecomdash-event-store", "ecomdash-ingest", "ecomdash-read-models", "ecomdash-vault"],
+        &[
+            "ecomdash-domain",
+            "ecomdash-event-store",
+            "ecomdash-ingest",
+            "ecomdash-read-models",
+            "ecomdash-shopify",
+            "ecomdash-vault",
+        ],
     ),
     (
         "ecomdash-projector",

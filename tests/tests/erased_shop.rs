@@ -126,6 +126,13 @@ async fn r_97_a_shop_is_erased_once_another_person_has_confirmed_it() {
     let deliver_again = redact_body(&again.domain);
     deliver(&again, "shop/redact", &deliver_again, Utc::now() - TimeDelta::days(1)).await;
     assert_eq!(again.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 1);
+    // Nor does what was sent before bring anything back.
+    for (topic, body) in bodies("2026-11-01T12:00:00Z") {
+        deliver(&again, topic, &body, Utc::now() - TimeDelta::days(1)).await;
+    }
+    assert_eq!(again.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 1);
+    let kept = "SELECT count(*) FROM inbox WHERE status = 'ignored' AND body IS NOT NULL";
+    assert_eq!(number(&mut superuser, kept).await, 0);
     assert_eq!(number(&mut superuser, "SELECT count(*) FROM former_shops").await, 1);
     assert_nothing_left(&world, world.shop.id).await;
 }
@@ -183,6 +190,12 @@ async fn r_55_a_late_request_erases_the_old_installation_and_not_the_new_one() {
     let (ok, text) = ecomdash_tests::run(&world.database, &["redact", "list", "--shop", &world.shop.id.to_string()]);
     assert!(ok && text.contains("certified"), "{text}");
     assert_eq!(ann.get("/api/compliance/redactions").await.1["items"], json!([]));
+
+    for (topic, body) in bodies("2026-11-01T12:00:00Z") {
+        deliver(&world.shop, topic, &body, days_ago(6)).await;
+    }
+    assert_eq!(world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 2, "the old one's, replayed");
+    assert_nothing_left(&world, world.shop.id).await;
 
     // And once more: they are of an installation that nothing is kept of.
     deliver(&world.shop, "app/uninstalled", &uninstall, removed_at).await;
@@ -259,5 +272,66 @@ async fn where_the_new_installation_s_bodies_are_not_kept_somebody_has_to_look()
     })
     .await;
     assert_eq!(world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 1);
+    assert_nothing_left(&world, world.shop.id).await;
+}
+
+/// Whatever is acknowledged while the old installation is erased and the new one is given its own is of one of the two.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_delivery_is_lost_while_the_new_installation_is_given_its_own() {
+    let world = World::new().await;
+    world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
+    let removed_at = Utc::now();
+    deliver(&world.shop, "app/uninstalled", &json!({ "id": 1, "myshopify_domain": world.shop.domain }), removed_at)
+        .await;
+    world.shop.stats(PERIOD.0, PERIOD.1).await;
+    reinstall(&world, Utc::now()).await;
+    let mut superuser = world.database.superuser().await;
+    let sending = async {
+        for id in 100..500 {
+            let body = order(id, "2026-11-05T12:00:00Z", vec![line(id, "1.00", 1)]).0;
+            deliver(&world.shop, "orders/create", &body, Utc::now()).await;
+        }
+    };
+    let asking = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        deliver(&world.shop, "shop/redact", &redact_body(&world.shop.domain), removed_at).await;
+    };
+    tokio::join!(sending, asking);
+    until("the old one is erased", async || {
+        number(&mut superuser, "SELECT count(*) FROM events WHERE event_type = 'RedactionCertified'").await == 1
+    })
+    .await;
+    assert_eq!(world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 400);
+    assert_nothing_left(&world, world.shop.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_back_while_the_request_waits_keeps_what_came_since() {
+    let world = World::new().await;
+    world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
+    let (ann, bob) = (world.as_handler().await, world.as_handler().await);
+    let (_, held) = ann.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 22" })).await;
+    let of_held = |what: &str| format!("/api/compliance/redactions/{}/{what}", held["id"].as_str().unwrap());
+    assert_eq!(ann.post(&of_held("hold"), &json!({ "reason": "tax audit" })).await.0, 200);
+    let uninstall = json!({ "id": 1, "myshopify_domain": world.shop.domain });
+    deliver(&world.shop, "app/uninstalled", &uninstall, Utc::now()).await;
+    world.shop.stats(PERIOD.0, PERIOD.1).await;
+    deliver(&world.shop, "shop/redact", &redact_body(&world.shop.domain), Utc::now()).await;
+    let list = async || ann.get("/api/compliance/redactions").await.1["items"].as_array().unwrap().clone();
+    until("it is asked for", async || list().await.len() == 2).await;
+    // The app is back: its first delivery comes before anybody has registered it again.
+    deliver(&world.shop, "orders/create", &others()[0].1, Utc::now()).await;
+    world.shop.stats(PERIOD.0, PERIOD.1).await;
+    reinstall(&world, Utc::now()).await;
+    deliver(&world.shop, "orders/create", &order(3, "2026-11-04T12:00:00Z", vec![line(4, "30.00", 1)]).0, Utc::now())
+        .await;
+    world.shop.stats(PERIOD.0, PERIOD.1).await;
+    assert_eq!(bob.post(&of_held("cancel"), &json!({})).await.0, 200);
+    let mut superuser = world.database.superuser().await;
+    until("the old one is erased", async || {
+        number(&mut superuser, "SELECT count(*) FROM events WHERE event_type = 'RedactionCertified'").await == 1
+    })
+    .await;
+    assert_eq!(world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 2);
     assert_nothing_left(&world, world.shop.id).await;
 }

@@ -159,9 +159,16 @@ async fn who_was_merged_and_what_names_only_the_number_goes_too() {
     let noted = refund(7, 7, "2026-11-05T12:00:00Z").with("note", json!("arrived in tatters"));
     world.deliver_all(&[("customers/merge", merge), ("orders/create", bare.0), ("refunds/create", noted.0)]).await;
     let (ann, bob) = (world.as_handler().await, world.as_handler().await);
+    // A hold is on the person, under whichever number.
+    let (_, held) = ann.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 19" })).await;
+    let of_held = |what: &str| format!("/api/compliance/redactions/{}/{what}", held["id"].as_str().unwrap());
+    assert_eq!(ann.post(&of_held("hold"), &json!({ "reason": "tax audit" })).await.0, 200);
     let (_, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": "43", "reason": "case 15" })).await;
     let id = asked["id"].as_str().unwrap();
     assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &json!({})).await.0, 200);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.redaction(&ann, id).await["status"], "waiting");
+    assert_eq!(ann.post(&of_held("cancel"), &json!({})).await.0, 200);
     let done = world.certified(&ann, id).await;
     assert_eq!(done["erased"]["subjects"], json!(["customer:42", "customer:43", "order:1", "order:7"]));
     world.assert_genuine(&done);

@@ -68,13 +68,16 @@ fn rules() -> Vec<(&'static str, String)> {
             ),
         ),
         (
-            "no trigger but the one that refuses, which is always on, for every change",
+            "no trigger but those that refuse, which is always on, for every change",
             "SELECT t.tgname::text FROM pg_trigger t WHERE NOT t.tgisinternal
-             AND NOT (t.tgname = 'events_are_immutable' AND t.tgrelid = 'events'::regclass AND t.tgenabled = 'O'
+             AND NOT ((t.tgname, t.tgrelid) IN (('events_are_immutable', 'events'::regclass),
+                                                ('checkpoints_are_immutable', 'log_checkpoints'::regclass))
+                      AND t.tgenabled = 'O'
                       AND t.tgqual IS NULL AND t.tgtype & 63 = 2 + 8 + 16 + 32)
              UNION ALL
-             SELECT 'events_are_immutable is gone'
-             WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'events_are_immutable')"
+             SELECT 'one is gone'
+             WHERE (SELECT count(*) FROM pg_trigger
+                    WHERE tgname IN ('events_are_immutable', 'checkpoints_are_immutable')) <> 2"
                 .to_owned(),
         ),
         (

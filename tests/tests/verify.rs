@@ -35,13 +35,15 @@ async fn world() -> (TestDatabase, Ecomdash, Shop) {
     }
     shop.stats("2026-11-01", "2026-11-01").await;
     // A worker may have signed the first events when it began.
-    sqlx::raw_sql("DELETE FROM log_checkpoints").execute(&mut database.superuser().await).await.unwrap();
+    tamper(&mut database.superuser().await, "DELETE FROM log_checkpoints").await;
     (database, server, shop)
 }
 
 async fn tamper(connection: &mut PgConnection, sql: &str) {
-    let sql =
-        format!("BEGIN; ALTER TABLE events DISABLE TRIGGER ALL; {sql}; ALTER TABLE events ENABLE TRIGGER ALL; COMMIT");
+    let sql = format!(
+        "BEGIN; ALTER TABLE events DISABLE TRIGGER ALL; ALTER TABLE log_checkpoints DISABLE TRIGGER ALL; {sql};
+         ALTER TABLE events ENABLE TRIGGER ALL; ALTER TABLE log_checkpoints ENABLE TRIGGER ALL; COMMIT"
+    );
     sqlx::raw_sql(&sql).execute(connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 

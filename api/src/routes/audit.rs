@@ -7,6 +7,7 @@ use axum::{
         Path, Query, State,
         rejection::{PathRejection, QueryRejection},
     },
+    http::Version,
     response::Response,
 };
 use chrono::{DateTime, Utc};
@@ -115,6 +116,7 @@ pub struct History {
 )]
 pub async fn events(
     auditor: Auditor,
+    version: Version,
     State(app): State<App>,
     query: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
@@ -158,7 +160,8 @@ pub async fn events(
     };
     // What is seen is written down before it is seen.
     tx.commit().await?;
-    ndjson::answer(audit::pages(&app.database, auditor.shop, selection, query.limit, leave)).await
+    let pages = audit::pages(&app.database, auditor.shop, selection, query.limit, leave, Some(auditor.token));
+    ndjson::answer(version, pages).await
 }
 
 /// What is written down of a read holds nothing that a caller made up: types are known ones.

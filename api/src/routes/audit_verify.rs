@@ -1,10 +1,13 @@
 //! `GET /api/audit/verify` and `GET /api/audit/checkpoint`: whether a shop's log is what was written, and what of it is signed.
 
-use axum::{Json, extract::State, response::Response};
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::Version, response::Response};
 use event_store::{Checkpoint, StoreError, Trust, Verification, Verified};
 use futures::{Stream, stream};
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use crate::{ApiError, App, auth::Auditor, ndjson};
@@ -24,7 +27,8 @@ pub struct CheckpointInfo {
     public_key: String,
 }
 
-/// Recomputes every hash of the shop's log and compares it with all that was signed of it.
+/// Recomputes every hash of the shop's log and compares it with all that was signed of it. Only a few do so at once: whoever comes
+/// beside them is told to come again.
 ///
 /// A JSON value a line. Of a long log the first ones are `{"progress": {"events", "of"}}`; the last one is the outcome:
 /// `{"valid", "events", "hash", "first_bad", "checkpoints", "unchecked_signatures"}`. `first_bad` is `null` or
@@ -36,26 +40,30 @@ pub struct CheckpointInfo {
     ),
     security(("bearer" = ["auditor"])),
 )]
-pub async fn verify(auditor: Auditor, State(app): State<App>) -> Result<Response, ApiError> {
+pub async fn verify(auditor: Auditor, version: Version, State(app): State<App>) -> Result<Response, ApiError> {
     let keys = app.signing.as_ref().map(|signing| signing.public()).unwrap_or_default();
     let trust = Trust { keys, anchors: Vec::new() };
+    let turn = Arc::clone(&app.verifying).try_acquire_owned().map_err(|_| ApiError::Unavailable(None))?;
     let verification = Verification::begin(&app.database, auditor.shop, trust).await?;
-    ndjson::answer(told(verification)).await
+    ndjson::answer(version, told(verification, turn)).await
 }
 
 /// Lines while it goes on, and the last one.
-fn told(verification: Verification) -> impl Stream<Item = Result<String, StoreError>> + Send + Unpin {
-    Box::pin(stream::try_unfold(Some((verification, 0)), async |state| {
-        let Some((mut verification, told)) = state else { return Ok(None) };
+fn told(
+    verification: Verification,
+    turn: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<String, StoreError>> + Send + Unpin {
+    Box::pin(stream::try_unfold(Some((verification, turn, 0)), async |state| {
+        let Some((mut verification, turn, told)) = state else { return Ok(None) };
         if let Some(verified) = verification.step().await? {
             return Ok(Some((format!("{}\n", outcome(&verified)), None)));
         }
         let (events, of) = verification.progress();
         if events < told + TOLD_EVERY {
-            return Ok(Some((String::new(), Some((verification, told)))));
+            return Ok(Some((String::new(), Some((verification, turn, told)))));
         }
         let line = json!({ "progress": { "events": events, "of": of } });
-        Ok(Some((format!("{line}\n"), Some((verification, events)))))
+        Ok(Some((format!("{line}\n"), Some((verification, turn, events)))))
     }))
 }
 

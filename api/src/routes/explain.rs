@@ -155,6 +155,8 @@ pub async fn explain(
     let metric = named(query.metric.as_deref())?;
     let limit = usize::try_from(page.limit()?).expect("a small number");
     let after = page.cursor.as_deref().map(read_cursor).transpose()?;
+    // A connection each, of the few there are: they take turns.
+    let _turn = app.adding_up.acquire().await.map_err(|_| ApiError::Unavailable(None))?;
     let mut figures = Figures::open_as_of(&app, shop, as_of.moment()?).await?;
     let period = period.resolve(figures.today())?;
     let sums = figures.sums(Some(period)).await?;

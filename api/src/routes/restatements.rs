@@ -185,6 +185,8 @@ pub async fn restatements(
     let Query(query) = query?;
     let (from, to) = query.moments()?;
     let period = query.period()?;
+    // A connection each, of the few there are: they take turns.
+    let _turn = app.adding_up.acquire().await.map_err(|_| ApiError::Unavailable(None))?;
     let mut figures = Figures::open(&app, shop, "sales").await?;
     let (known, later) = (figures.known_at(from).await?, figures.known_at(to).await?);
     if known.asked > later.asked {

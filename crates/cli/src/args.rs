@@ -372,9 +372,9 @@ pub struct RebuildArgs {
 /// `replay`
 #[derive(Debug, ClapArgs)]
 pub struct ReplayArgs {
-    /// The shop
+    /// The shop: its permanent domain, or our id, by which a shop is known that was erased
     #[arg(long)]
-    pub shop: ShopDomain,
+    pub shop: ShopName,
     /// As the log stood then: an instant like 2026-11-01T00:00:00Z, or a position [default: now]
     #[arg(long, value_name = "INSTANT|POSITION")]
     pub as_of: Option<AsOf>,
@@ -418,9 +418,9 @@ impl std::str::FromStr for AsOf {
 /// `verify`
 #[derive(Debug, ClapArgs)]
 pub struct VerifyArgs {
-    /// The shop [default: every shop]
+    /// The shop: its permanent domain, or our id [default: every shop, those too that were erased]
     #[arg(long)]
-    pub shop: Option<ShopDomain>,
+    pub shop: Option<ShopName>,
     /// A file of checkpoints that were kept elsewhere, as /api/audit/checkpoint answers them: the log must be what they are of
     #[arg(long, value_name = "FILE", requires = "shop")]
     pub anchor: Option<PathBuf>,

@@ -189,13 +189,20 @@ impl Session {
         }
     }
 
-    /// Every shop that has a log, those too that were erased.
-    pub async fn every_log(&self) -> anyhow::Result<Vec<ShopId>> {
-        let mut fleet = self.database.begin_fleet().await?;
-        let shops = ingest::list_shops(&mut fleet).await?;
-        let former = ingest::former_shops(&mut fleet).await?;
-        fleet.commit().await?;
-        Ok(shops.into_iter().map(|entry| entry.shop).chain(former).collect())
+    /// The log of a shop, or every log, those too of shops that were erased: each with what it is called.
+    pub async fn logs(&self, name: Option<&ShopName>) -> anyhow::Result<Vec<(ShopId, String)>> {
+        match name {
+            Some(ShopName::Domain(domain)) => Ok(vec![(self.shop(domain).await?.shop, domain.to_string())]),
+            Some(name @ ShopName::Id(id)) => Ok(vec![(self.any_shop(name).await?, id.to_string())]),
+            None => {
+                let mut fleet = self.database.begin_fleet().await?;
+                let shops = ingest::list_shops(&mut fleet).await?;
+                let former = ingest::former_shops(&mut fleet).await?;
+                fleet.commit().await?;
+                let shops = shops.into_iter().map(|entry| (entry.shop, entry.domain.to_string()));
+                Ok(shops.chain(former.into_iter().map(|shop| (shop, shop.to_string()))).collect())
+            }
+        }
     }
 
     /// The shop of a domain, or every shop.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use vault::SubjectKey;
 
 /// Events of a page, which is in memory as a whole.
-const PAGE: i64 = 250;
+const PAGE: i64 = 100;
 
 const SEALED: &str = "[sealed]";
 const REDACTED: &str = "[redacted]";
@@ -78,6 +78,7 @@ pub fn pages(
     selection: Selection,
     limit: Option<i64>,
     leave: Option<Leave>,
+    token: Option<Uuid>,
 ) -> impl Stream<Item = Result<String, StoreError>> + Send + Unpin + use<> {
     struct State {
         database: Database,
@@ -97,6 +98,12 @@ pub fn pages(
         if let Some(leave) = &state.leave {
             leave.check(&mut tx).await?;
         }
+        // Whose token ends meanwhile sees no more.
+        if let Some(token) = token
+            && !is_good(&mut tx, token).await?
+        {
+            return Err(StoreError::Refused(Box::new(GrantError::NotAllowed)));
+        }
         let lines = lines(&mut tx, page.events, state.leave.is_some()).await?;
         tx.commit().await?;
         state.left -= i64::try_from(lines.len()).unwrap_or(i64::MAX);
@@ -107,6 +114,16 @@ pub fn pages(
         }
         Ok(Some((text, state)))
     }))
+}
+
+async fn is_good(tx: &mut ShopTx, token: Uuid) -> Result<bool, StoreError> {
+    let good = sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM api_tokens
+               WHERE token_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())) AS "good!""#,
+        token
+    );
+    Ok(good.fetch_one(&mut **tx).await?)
 }
 
 /// Events as they are shown, personal values opened or not.

@@ -47,7 +47,10 @@ impl Entry {
     pub fn is_genuine(&self, keys: &SigningKeys) -> bool {
         // What is not signed itself follows from what is.
         let fits = self.request.subjects.iter().all(|subject| self.erased.subjects.contains(subject))
-            && self.request.installed_again_at.is_some() == self.erased.goes_on_as.is_some();
+            && match self.erased.installed_again_at {
+                Some(since) => self.request.triggered_at.is_some_and(|sent| sent < since),
+                None => self.erased.goes_on_as.is_none(),
+            };
         let public = keys.public();
         let key = public.iter().find(|(id, _)| *id == self.receipt.key_id);
         fits && key.is_some_and(|(_, key)| is_genuine(key, self.shop, &self.id, &self.erased, &self.receipt))
@@ -85,9 +88,9 @@ impl Book {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut known = BTreeSet::new();
-        for line in BufReader::new(&file).lines() {
+        for line in BufReader::new(&file).split(b'\n') {
             // The last line may be cut: it is written again.
-            if let Ok(entry) = serde_json::from_str::<Entry>(&line?) {
+            if let Ok(entry) = serde_json::from_slice::<Entry>(&line?) {
                 known.insert((entry.shop, entry.id));
             }
         }

@@ -14,7 +14,7 @@ use event_store::{Database, Envelope, Metadata, ShopTx, StoreError};
 use ingest::{find_bodies, let_go_of_bodies};
 use serde_json::Value;
 
-use crate::{Named, export::drop_exports, receipt::sums, shop::erase_shop};
+use crate::{Named, export::drop_exports, open, receipt::sums, shop::erase_shop};
 
 /// Words shorter than this are anybody's.
 const SHORTEST_WORD: usize = 4;
@@ -60,6 +60,11 @@ pub async fn erase(
     tx.name_subjects().await?;
 
     let named = Named::of(&mut tx, request.subjects).await?;
+    let held = open(&mut tx).await?.into_iter().filter(|(other, state)| other != id && state.is_legally_held());
+    let mut held = held.flat_map(|(_, state)| state.request.into_iter().flat_map(|request| request.subjects));
+    if held.any(|subject| named.subjects.contains(&subject)) {
+        return Err(StoreError::Refused(Box::new(RedactionError::Held)));
+    }
     let events = tx.events_of(&named.streams).await?;
     let values = ShopTx::values_of(&events, &named.subjects);
     let keys = tx.subject_keys(&key, &named.subjects).await?;
@@ -88,6 +93,7 @@ pub async fn erase(
         bodies,
         contacts: contacts.len() as u64,
         goes_on_as: None,
+        installed_again_at: None,
         at: now,
     };
     let mut commands: Vec<Command> =

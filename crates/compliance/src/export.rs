@@ -8,9 +8,10 @@ use domain::{
     export::{Built, Export, ExportCommand, ExportRequest, ExportStatus, Gone},
 };
 use event_store::{Database, ShopTx, StoreError, shop_key};
-use ingest::{find_bodies, open_bodies};
+use ingest::{OpenedBody, find_bodies, open_bodies};
 use serde::Serialize;
 use serde_json::{Value, json};
+use shopify::persons;
 use uuid::Uuid;
 
 use crate::{Match, Named, Reason, Whom, append, audit::replace, matches, states_before, states_without};
@@ -175,11 +176,16 @@ async fn part(tx: &mut ShopTx, subject: Subject, built: &mut Built) -> Result<Va
         .into_iter()
         .map(|((kind, number), events)| json!({ "type": kind, "id": number, "events": events }))
         .collect();
-    let contacts = tx.contacts_of(&named.subjects).await?;
-    let deliveries = find_bodies(tx, &key, &named.subjects, &contacts, &[]).await?;
+    // What names somebody else, too, or nobody but by an address that others may share, is not this one's to see.
+    let deliveries = find_bodies(tx, &key, &named.subjects, &[], &[]).await?;
+    let is_theirs = |delivery: &OpenedBody| {
+        let named_in = persons(&delivery.topic, &delivery.body);
+        named_in.iter().all(|subject| named.subjects.contains(subject))
+    };
     let deliveries: Vec<Value> = open_bodies(tx, &key, &deliveries)
         .await?
         .into_iter()
+        .filter(is_theirs)
         .map(|delivery| json!({ "topic": delivery.topic, "received_at": delivery.received_at, "body": delivery.body }))
         .collect();
     Ok(json!({ "subject": subject, "histories": histories, "deliveries": deliveries }))
@@ -192,7 +198,10 @@ pub(crate) async fn drop_exports(
     now: DateTime<Utc>,
 ) -> Result<Vec<Command>, StoreError> {
     let mut commands = Vec::new();
-    for (id, export) in kept(tx).await? {
+    for (id, export) in states_without::<Export>(tx, &[]).await? {
+        if export.gone == Some(Gone::Redacted) {
+            continue;
+        }
         if export.request.iter().flat_map(|request| &request.subjects).any(|subject| subjects.contains(subject)) {
             let shop = tx.shop();
             sqlx::query!("DELETE FROM exports WHERE shop_id = $1 AND export_id = $2", shop.0, id)

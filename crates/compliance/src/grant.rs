@@ -32,7 +32,7 @@ pub async fn issue(
     at: DateTime<Utc>,
 ) -> Result<String, StoreError> {
     let id = Uuid::now_v7().to_string();
-    let until = at + TimeDelta::hours(hours.into());
+    let until = at + TimeDelta::hours(hours.min(1_000).into()); // too many are refused below
     let issued = Issued { token: token.to_string(), reason: reason.to_string(), by: by.to_owned(), at, until };
     append(tx, Command::Grant(id.clone(), GrantCommand::Issue(issued)), by).await?;
     Ok(id)

@@ -20,15 +20,15 @@ mod shop;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Command, ShopId, Snapshot, Subject,
-    redaction::{Redaction, RedactionCommand, Request, Status},
+    redaction::{Redaction, RedactionCommand, RedactionError, Request, Status},
 };
 use event_store::{Database, Envelope, Metadata, ShopTx, StoreError};
 use vault::SigningKeys;
 
-use crate::{export::run_exports, shop::is_legally_held};
+use crate::export::run_exports;
 
 pub use book::{Book, Entry, Redone, entries, redo};
 pub use due::{DEADLINE, Demand, Demanded, demands, waiting};
@@ -136,6 +136,13 @@ async fn folded<A: Snapshot>(tx: &mut ShopTx, ids: &[String], up_to: i64) -> Res
     Ok(states)
 }
 
+/// After so long, whoever erased is taken for gone.
+const ABOUT_TO_CERTIFY: TimeDelta = TimeDelta::minutes(30);
+
+fn erased_at(redaction: &Redaction) -> Option<DateTime<Utc>> {
+    redaction.erased.as_ref().map(|erased| erased.at)
+}
+
 /// Does what is due of a shop's redactions and exports. Returns when the next one is.
 ///
 /// # Errors
@@ -149,10 +156,10 @@ pub async fn run_due(
     let mut tx = database.begin_reading(shop).await?;
     let open = open(&mut tx).await?;
     tx.commit().await?;
-    let is_shop_held = open.iter().any(|(_, redaction)| is_legally_held(redaction));
+    let is_shop_held = open.iter().any(|(_, redaction)| redaction.is_legally_held());
     let held: BTreeSet<Subject> = open
         .iter()
-        .filter(|(_, redaction)| redaction.status() == Some(Status::Held))
+        .filter(|(_, redaction)| redaction.is_legally_held())
         .flat_map(|(_, redaction)| redaction.request.iter().flat_map(|request| request.subjects.iter().copied()))
         .collect();
     let (mut next, mut failed) = (None::<DateTime<Utc>>, None);
@@ -174,12 +181,25 @@ pub async fn run_due(
                 continue;
             }
             (Some(Status::Waiting), None) => continue, // somebody has to confirm it
+            // Whoever erased is about to certify, and knows what was there.
+            (Some(Status::Erased), _) if erased_at(&redaction).is_some_and(|at| now < at + ABOUT_TO_CERTIFY) => {
+                let then = erased_at(&redaction).map_or(now, |at| at + ABOUT_TO_CERTIFY);
+                next = Some(next.map_or(then, |next| next.min(then)));
+                continue;
+            }
             _ => {}
         }
         // One that fails holds up no other.
-        if let Err(error) = run(database, shop, &id, &redaction, signing, now).await {
-            tracing::error!(%shop, redaction = id, error = &error as &dyn std::error::Error, "a redaction failed");
-            failed = Some(error);
+        match run(database, shop, &id, &redaction, signing, now).await {
+            Ok(()) => {}
+            // By a hold that came meanwhile, or is on whoever hangs on the person: its release makes its own work.
+            Err(StoreError::Refused(reason)) if reason.downcast_ref() == Some(&RedactionError::Held) => {
+                tracing::info!(%shop, redaction = id, "a legal hold is in the way");
+            }
+            Err(error) => {
+                tracing::error!(%shop, redaction = id, error = &error as &dyn std::error::Error, "a redaction failed");
+                failed = Some(error);
+            }
         }
     }
     if let Some(error) = failed {

@@ -1,6 +1,6 @@
 //! What is looked at after an erasure, and the signature under it.
 
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{
@@ -14,7 +14,7 @@ use event_store::{Database, ShopTx, StoreError, StoredEvent};
 use ingest::find_bodies;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use sqlx::Executor;
+use sqlx::{Executor, PgConnection};
 use vault::SigningKeys;
 
 use crate::{
@@ -38,10 +38,12 @@ pub async fn certify(
     before: Option<Before>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let mut vacuumed = vacuum(database).await;
     let mut tx = database.begin(shop).await?;
     let redaction: Redaction = tx.load(id).await?;
+    tx.rollback().await?;
     let erased = redaction.erased.ok_or_else(|| StoreError::Refused(Box::new(RedactionError::NotDue)))?;
+    let mut vacuumed = vacuum(database, erased.at).await;
+    let mut tx = database.begin(shop).await?;
     let history = tx.histories("redaction", &[id.to_owned()], i64::MAX).await?;
     let own = history.iter().find(|event| event.event_type == "SubjectsErased");
     let own = own.ok_or_else(|| StoreError::Refused(Box::new(RedactionError::NotDue)))?;
@@ -52,7 +54,7 @@ pub async fn certify(
             sweep(database, shop).await?;
             let looked = look_at_shop(database, shop, own.position, words).await?;
             // What was deleted just now.
-            vacuumed &= vacuum(database).await;
+            vacuumed &= vacuum(database, erased.at).await;
             tx = database.begin(shop).await?;
             looked
         }
@@ -105,7 +107,7 @@ async fn look_at_persons(
         return Err(StoreError::BrokenChain { shop, position, what: "a link of a redacted history".to_owned() });
     }
     let words = before.map_or(&[][..], |before| &before.words);
-    let mut found = words.iter().filter(|word| texts.iter().any(|text| says(text, word))).count();
+    let mut found = said(&texts, words).len();
     // Keys that are still there, bodies that are about the person.
     if let Some(key) = tx.living_shop_key().await? {
         found += tx.subject_keys(&key, &named.subjects).await?.len();
@@ -125,36 +127,31 @@ pub(crate) fn says_any(documents: &[&str], words: &[String]) -> Vec<String> {
         let json = serde_json::from_str(document).unwrap_or_else(|_| Value::String((*document).to_owned()));
         collect_texts(&json, &mut texts);
     }
-    words.iter().filter(|word| texts.iter().any(|text| says(text, word))).cloned().collect()
+    said(&texts.into_iter().collect(), words)
+}
+
+/// In any case. A short word is looked for as a whole text: it is a part of many others.
+fn said(texts: &BTreeSet<String>, words: &[String]) -> Vec<String> {
+    const LONG: usize = 6;
+    let is_said = |word: &&String| {
+        let word = word.to_lowercase();
+        texts.contains(&word) || word.chars().count() >= LONG && texts.iter().any(|text| text.contains(&word))
+    };
+    words.iter().filter(is_said).cloned().collect()
 }
 
 /// Old versions of rows hold what was destroyed until they are vacuumed, which only the owner of the tables may.
-async fn vacuum(database: &Database) -> bool {
+async fn vacuum(database: &Database, since: DateTime<Utc>) -> bool {
     const OWNED: &str = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'subject_keys'::regclass";
-    /// Some 100,000 keys: a tenth of a second.
-    const REWRITTEN: i64 = 16 * 1024 * 1024;
     let outcome = async {
         let mut connection = database.acquire().await?;
         // To others the server only remarks that it skipped the table.
         if !sqlx::query_scalar::<_, bool>(OWNED).fetch_one(&mut *connection).await? {
             return Ok(false);
         }
-        connection.execute("SET statement_timeout = '30min'; SET lock_timeout = '200ms'").await?;
-        let vacuumed = connection.execute("VACUUM shop_keys, subject_keys, subject_contacts, exports, inbox").await;
-        // A page's unused space keeps what stood there until it is written over: small tables are written anew, if nobody is
-        // in the way. Appends wait meanwhile.
-        for table in ["shop_keys", "subject_keys", "subject_contacts", "exports"] {
-            let is_small = sqlx::query_scalar::<_, bool>("SELECT pg_relation_size($1::regclass) < $2")
-                .bind(table)
-                .bind(REWRITTEN)
-                .fetch_one(&mut *connection)
-                .await?;
-            if is_small && let Err(error) = connection.execute(format!("VACUUM FULL {table}").as_str()).await {
-                tracing::debug!(table, error = &error as &dyn std::error::Error, "not written anew");
-            }
-        }
+        let vacuumed = vacuum_tables(&mut connection, since).await;
         connection.execute("RESET statement_timeout; RESET lock_timeout").await?;
-        vacuumed.map(|_| true)
+        vacuumed
     };
     outcome.await.unwrap_or_else(|error: sqlx::Error| {
         tracing::warn!(error = &error as &dyn std::error::Error, "the key table was not vacuumed");
@@ -162,8 +159,41 @@ async fn vacuum(database: &Database) -> bool {
     })
 }
 
+async fn vacuum_tables(connection: &mut PgConnection, since: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    /// Some 100,000 keys: a tenth of a second.
+    const REWRITTEN: i64 = 16 * 1024 * 1024;
+    // Autovacuum gives way after a second.
+    connection.execute("SET statement_timeout = '30min'; SET lock_timeout = '10s'").await?;
+    connection.execute("VACUUM shop_keys, subject_keys, subject_contacts, exports, inbox, inbox_unclaimed").await?;
+    // Whoever began to read before still sees what was destroyed, and so it is still there.
+    let is_seen = sqlx::query_scalar::<_, bool>(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity
+                        WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start < $1
+                          AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL))",
+    )
+    .bind(since)
+    .fetch_one(&mut *connection)
+    .await?;
+    // A page's unused space keeps what stood there until it is written over: small tables are written anew, if nobody is in
+    // the way. Appends wait meanwhile.
+    connection.execute("SET lock_timeout = '200ms'").await?;
+    for table in ["shop_keys", "subject_keys", "subject_contacts", "exports"] {
+        let is_small = sqlx::query_scalar::<_, bool>("SELECT pg_table_size($1::regclass) < $2")
+            .bind(table)
+            .bind(REWRITTEN)
+            .fetch_one(&mut *connection)
+            .await;
+        if matches!(is_small, Ok(true))
+            && let Err(error) = connection.execute(format!("VACUUM FULL {table}").as_str()).await
+        {
+            tracing::debug!(table, error = &error as &dyn std::error::Error, "not written anew");
+        }
+    }
+    Ok(!is_seen)
+}
+
 /// The texts of the rows that are the person's.
-async fn texts_of(tx: &mut ShopTx, named: &Named, events: &[StoredEvent]) -> Result<Vec<String>, StoreError> {
+async fn texts_of(tx: &mut ShopTx, named: &Named, events: &[StoredEvent]) -> Result<BTreeSet<String>, StoreError> {
     let shop = tx.shop();
     let orders: Vec<i64> = orders(named).map(OrderId::to_sql).collect();
     let subjects: Vec<String> = named.subjects.iter().map(ToString::to_string).collect();
@@ -196,7 +226,7 @@ async fn texts_of(tx: &mut ShopTx, named: &Named, events: &[StoredEvent]) -> Res
     for document in documents {
         collect_texts(&serde_json::from_str(&document).unwrap_or(Value::String(document)), &mut texts);
     }
-    Ok(texts)
+    Ok(texts.into_iter().collect())
 }
 
 /// What stands there to be read: not the names of fields, and not what is sealed.
@@ -210,13 +240,6 @@ fn collect_texts(value: &Value, texts: &mut Vec<String>) {
         }
         _ => {}
     }
-}
-
-/// In any case. A short word is looked for as a whole text: it is a part of many others.
-fn says(text: &str, word: &str) -> bool {
-    const LONG: usize = 6;
-    let word = word.to_lowercase();
-    text == word || word.chars().count() >= LONG && text.contains(&word)
 }
 
 fn orders(named: &Named) -> impl Iterator<Item = OrderId> {
@@ -264,6 +287,9 @@ pub fn signed_text(shop: ShopId, id: &str, erased: &Erased, receipt: &Receipt) -
     ];
     if let Some(shop) = erased.goes_on_as {
         lines.push(("goes_on_as", shop.to_string()));
+    }
+    if let Some(since) = erased.installed_again_at {
+        lines.push(("installed_again_at", time(since)));
     }
     lines.iter().fold(String::new(), |mut text, (name, value)| {
         let _ = writeln!(text, "{name}: {value}");

@@ -70,6 +70,7 @@ impl std::str::FromStr for Reason {
             .any(|run| run.chars().filter(char::is_ascii_digit).count() >= DIGITS);
         match () {
             () if text.is_empty() => Err("a reason is needed"),
+            () if text.chars().any(char::is_control) => Err("the reason has a sign in it that cannot be shown"),
             () if text.chars().count() > MOST => Err("the reason is longer than 200 characters"),
             () if text.contains('@') || has_number => {
                 Err("the reason is kept for ever: it must not hold an e-mail address or a telephone number")
@@ -112,7 +113,7 @@ pub async fn ask(tx: &mut ShopTx, ask: Ask) -> Result<Answer, StoreError> {
         due_at,
         request: None,
         needs_confirmation,
-        installed_again_at: None,
+        triggered_at: None,
     };
     tell(tx, &id, RedactionCommand::Request(request), &ask.by).await?;
     ingest::enqueue(tx, ingest::REDACT, ask.hold.as_seconds_f64()).await?;
@@ -145,7 +146,9 @@ mod tests {
         for good in ["case 2026-114", "asked by letter on 2026-11-01", "GDPR art. 17"] {
             assert!(good.parse::<Reason>().is_ok(), "{good}");
         }
-        for bad in ["", "  ", "jane@example.com asked", "call +1 613 555 0142", "6135550142", &"x".repeat(201)] {
+        for bad in
+            ["", "  ", "jane@example.com asked", "call +1 613 555 0142", "6135550142", "a\0b", "a\nb", &"x".repeat(201)]
+        {
             assert!(bad.parse::<Reason>().is_err(), "{bad}");
         }
     }

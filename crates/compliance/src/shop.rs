@@ -10,8 +10,10 @@ use domain::{
 };
 use event_store::{Database, Envelope, Metadata, ShopTx, StoreError, events};
 use futures::TryStreamExt;
-use ingest::{REDACT, Registration, enqueue, hand_over, lock_entry, strike_off};
+use ingest::{REDACT, Registration, enqueue, hand_over, later_installation, lock_entry, strike_off};
 use read_models::{PROJECTIONS, projection};
+use sha2::{Digest, Sha256};
+use uuid::Builder;
 
 use crate::{
     Named,
@@ -40,7 +42,7 @@ pub(crate) async fn erase_shop(
     }
     let request = redaction.request.ok_or_else(|| StoreError::Refused(Box::new(RedactionError::Unknown)))?;
     let others: Vec<_> = open(&mut tx).await?.into_iter().filter(|(other, _)| other != id).collect();
-    if others.iter().any(|(_, other)| is_legally_held(other)) {
+    if others.iter().any(|(_, other)| other.is_legally_held()) {
         return Err(StoreError::Refused(Box::new(RedactionError::Held)));
     }
     let key = tx.living_shop_key().await?;
@@ -57,19 +59,22 @@ pub(crate) async fn erase_shop(
         }
     }
 
+    // As it is now: the app may have been put in again since it was asked for.
+    let since = later_installation(&mut tx, &of_shop, request.triggered_at).await?;
     let mut goes_on_as = None;
-    if let (Some(since), Some(key), Some(entry), Some(currency)) =
-        (request.installed_again_at, &key, entry, of_shop.currency())
-    {
-        let (domain, shopify_id, timezone) = (entry.domain, entry.shopify_id, of_shop.timezone());
+    if let (Some(since), Some(key), Some(entry), Some(currency)) = (since, &key, &entry, of_shop.currency()) {
+        let (domain, shopify_id, timezone) = (entry.domain.clone(), entry.shopify_id, of_shop.timezone());
         // The new one has the same name.
         words.retain(|word| !word.eq_ignore_ascii_case(domain.as_str()));
         let registration = Registration { domain, shopify_id, timezone, currency };
-        let new = hand_over(&mut tx, key, &registration, since).await?;
+        let new = successor(shop, id);
+        hand_over(&mut tx, key, &registration, since, new).await?;
         carry_over(&mut tx, new, &others).await?;
         goes_on_as = Some(new);
     }
-    strike_off(&mut tx, REDACT).await?;
+    // Whoever has the domain now is another.
+    let domain = entry.as_ref().map(|entry| &entry.domain).filter(|_| goes_on_as.is_none());
+    strike_off(&mut tx, domain, REDACT).await?;
 
     let counts = sqlx::query!(
         r#"SELECT (SELECT count(*) FROM events WHERE shop_id = $1 AND sequence = 1) AS "streams!",
@@ -87,6 +92,7 @@ pub(crate) async fn erase_shop(
         bodies: counts.bodies.unsigned_abs(),
         contacts: counts.contacts.unsigned_abs(),
         goes_on_as,
+        installed_again_at: since.filter(|_| goes_on_as.is_some()),
         // Sealed values are not counted: nobody is kept waiting for that.
         ..Erased::nothing(now)
     };
@@ -108,9 +114,10 @@ pub(crate) async fn erase_shop(
     Ok(Some(Before { named: Named::default(), words: words.into_iter().collect(), sums: None }))
 }
 
-/// Held by somebody's word, not because a request of Shopify's was odd.
-pub(crate) fn is_legally_held(redaction: &Redaction) -> bool {
-    redaction.status() == Some(Status::Held) && redaction.held_by.as_deref() != Some(ingest::WEBHOOK)
+/// The id of the shop that goes on in an erased one's place: always the same one, also when it is done again after a restore.
+fn successor(shop: ShopId, redaction: &str) -> ShopId {
+    let hash = Sha256::digest(format!("goes on/{shop}/{redaction}"));
+    ShopId(Builder::from_custom_bytes(hash[..16].try_into().expect("16 of 32 bytes")).into_uuid())
 }
 
 /// The new shop keeps nothing of whoever was erased in the old one, and is asked what was asked of the old one.

@@ -154,13 +154,29 @@ pub async fn sign_if_due(
         .await?
         .ok_or(StoreError::NoSuchShop(shop))?;
     let last = sqlx::query!(
-        "SELECT position, hash, signed_at FROM log_checkpoints WHERE shop_id = $1 ORDER BY position DESC LIMIT 1",
+        "SELECT position, hash, signed_at, key_id, signature
+         FROM log_checkpoints WHERE shop_id = $1 ORDER BY position DESC LIMIT 1",
         shop.0
     )
     .fetch_optional(&mut *tx)
     .await?;
     tx.commit().await?;
     let broken = |position, what: &str| Err(StoreError::BrokenChain { shop, position, what: what.to_owned() });
+    if let Some(last) = &last {
+        // Nothing is built on what somebody else wrote. Of a key that was taken away, nobody can tell.
+        let checkpoint = Checkpoint {
+            shop,
+            position: last.position,
+            hash: hex::encode(&last.hash),
+            at: last.signed_at,
+            key_id: last.key_id.clone(),
+            signature: last.signature.clone(),
+        };
+        let key = keys.public().into_iter().find(|(id, _)| *id == last.key_id);
+        if key.is_some_and(|(_, key)| !checkpoint.is_genuine(&key)) {
+            return broken(last.position, "what was signed before was not signed by us");
+        }
+    }
     let (from, mut hash, signed_at) = match last {
         Some(last) => (last.position, last.hash, Some(last.signed_at)),
         None => (0, GENESIS.to_vec(), None),

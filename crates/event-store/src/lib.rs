@@ -43,6 +43,6 @@ pub use migrate::{MIGRATIONS, MigrateError, migrate, schema_is_current};
 pub use read::{Decode, EventHeading, StoredEvent, decode, events};
 pub use repository::ShopEvents;
 pub use shop::{create_shop, rewrap_shop_key, shop_key, unwrap_shop_key, wrapped_shop_key};
-pub use subjects::{SealedValue, Streams, as_sealed, open_sealed};
+pub use subjects::{SealedValue, Streams, as_sealed, name_subjects_by_and_by, open_sealed};
 pub use tenancy::{Database, DatabaseOptions, ShopTx};
 pub use verify::{Fault, FaultKind, Trust, Verification, Verified, verify, verify_with};

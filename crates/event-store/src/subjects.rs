@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{PERSONAL_FIELDS, SHOP_FIELDS, Sealed, Subject};
+use domain::{PERSONAL_FIELDS, SHOP_FIELDS, Sealed, ShopId, Subject};
 use serde_json::Value;
 use vault::{ContactKey, ShopKey, SubjectKey, VaultError};
 
 use crate::{
-    GENESIS, Link, ShopTx, StoreError, StoredEvent,
+    Database, GENESIS, Link, ShopTx, StoreError, StoredEvent,
     metrics::{SealedThing, opened as count_opened},
-    shop_key,
 };
 
 /// Events that are looked through at a time.
@@ -88,22 +87,26 @@ impl ShopTx {
         head.fetch_optional(&mut **self).await?.map(|_| ()).ok_or(StoreError::NoSuchShop(shop))
     }
 
-    /// Notes whom the events are about that a release appended which did not note it. Under the log's lock.
+    /// Notes whom the events are about that a release appended which did not note it. Under the log's lock; of a long log, after
+    /// [`name_subjects_by_and_by`].
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn name_subjects(&mut self) -> Result<(), StoreError> {
+        while self.name_more_subjects().await? {}
+        Ok(())
+    }
+
+    /// The next so many of them; `false` once there are none.
+    async fn name_more_subjects(&mut self) -> Result<bool, StoreError> {
         let shop = self.shop();
         let from = sqlx::query_scalar!("SELECT subjects_position FROM heads WHERE shop_id = $1", shop.0)
             .fetch_optional(&mut **self)
             .await?
             .ok_or(StoreError::NoSuchShop(shop))?;
-        let mut position = from;
-        let key = shop_key(self).await?;
-        loop {
-            let events = self.events_after(position, PAGE).await?;
-            let Some(last) = events.last() else { break };
-            position = last.position;
+        let events = self.events_after(from, PAGE).await?;
+        let Some(position) = events.last().map(|last| last.position) else { return Ok(false) };
+        if let Some(key) = self.living_shop_key().await? {
             let mut named = BTreeSet::new();
             let mut values = Vec::new();
             for event in &events {
@@ -126,12 +129,10 @@ impl ShopTx {
             }
             self.write_named(&named, &contacts).await?;
         }
-        if position > from {
-            sqlx::query!("UPDATE heads SET subjects_position = $2 WHERE shop_id = $1", shop.0, position)
-                .execute(&mut **self)
-                .await?;
-        }
-        Ok(())
+        sqlx::query!("UPDATE heads SET subjects_position = $2 WHERE shop_id = $1", shop.0, position)
+            .execute(&mut **self)
+            .await?;
+        Ok(true)
     }
 
     async fn write_named(
@@ -359,6 +360,22 @@ impl ShopTx {
             previous.is_some_and(|previous| link.hash(&previous).as_slice() == event.hash)
         };
         Ok(events.iter().find(|event| !holds(event)).map(|event| event.position))
+    }
+}
+
+/// [`ShopTx::name_subjects`], each step in a transaction of its own, so that nobody waits for a long log.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn name_subjects_by_and_by(database: &Database, shop: ShopId) -> Result<(), StoreError> {
+    loop {
+        let mut tx = database.begin(shop).await?;
+        tx.lock_log().await?;
+        let goes_on = tx.name_more_subjects().await?;
+        tx.commit().await?;
+        if !goes_on {
+            return Ok(());
+        }
     }
 }
 

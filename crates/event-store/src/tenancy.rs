@@ -113,7 +113,9 @@ impl Database {
     /// # Errors
     /// [`StoreError::Unavailable`] when no connection can be had.
     pub async fn begin_reading(&self, shop: ShopId) -> Result<ShopTx, StoreError> {
-        let sql = begin_sql(shop).replacen("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 1);
+        // Whoever asked has gone by then, and others wait for the connection.
+        let sql = begin_sql(shop).replacen("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 1)
+            + "; SET LOCAL statement_timeout = '14s'";
         let tx = self.connections.begin(&sql).await?;
         Ok(ShopTx { tx, shop, ring: Arc::clone(&self.ring), appended: 0 })
     }

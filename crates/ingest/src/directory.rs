@@ -5,7 +5,7 @@ use domain::{Command, Currency, Personal, ShopId, Zone, ids::ShopifyShopId, shop
 use event_store::{
     Database, Envelope, Metadata, PROJECT, SealedThing, ShopTx, StoreError, create_shop, opened, shop_key,
 };
-use shopify::ShopDomain;
+use shopify::{ShopDomain, body_digest};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -24,6 +24,8 @@ pub struct DirectoryEntry {
     pub shopify_id: Option<ShopifyShopId>,
     /// Deliveries are kept and not worked on.
     pub is_paused: bool,
+    /// What was sent before is of an earlier installation, which was erased.
+    pub not_before: Option<DateTime<Utc>>,
 }
 
 struct Row {
@@ -31,6 +33,7 @@ struct Row {
     domain: String,
     shopify_id: Option<i64>,
     paused_at: Option<DateTime<Utc>>,
+    not_before: Option<DateTime<Utc>>,
 }
 
 impl From<Row> for DirectoryEntry {
@@ -40,6 +43,7 @@ impl From<Row> for DirectoryEntry {
             domain: row.domain.parse().expect("only valid domains are registered"),
             shopify_id: row.shopify_id.map(ShopifyShopId::from_sql),
             is_paused: row.paused_at.is_some(),
+            not_before: row.not_before,
         }
     }
 }
@@ -51,7 +55,7 @@ impl From<Row> for DirectoryEntry {
 pub async fn find(connection: &mut PgConnection, domain: &ShopDomain) -> Result<Option<DirectoryEntry>, StoreError> {
     let row = sqlx::query_as!(
         Row,
-        "SELECT shop_id, domain, shopify_id, paused_at FROM directory WHERE domain = $1",
+        "SELECT shop_id, domain, shopify_id, paused_at, not_before FROM directory WHERE domain = $1",
         domain.as_str()
     )
     .fetch_optional(connection)
@@ -64,10 +68,13 @@ pub async fn find(connection: &mut PgConnection, domain: &ShopDomain) -> Result<
 /// # Errors
 /// [`StoreError::Unavailable`].
 pub async fn find_by_id(connection: &mut PgConnection, shop: ShopId) -> Result<Option<DirectoryEntry>, StoreError> {
-    let row =
-        sqlx::query_as!(Row, "SELECT shop_id, domain, shopify_id, paused_at FROM directory WHERE shop_id = $1", shop.0)
-            .fetch_optional(connection)
-            .await?;
+    let row = sqlx::query_as!(
+        Row,
+        "SELECT shop_id, domain, shopify_id, paused_at, not_before FROM directory WHERE shop_id = $1",
+        shop.0
+    )
+    .fetch_optional(connection)
+    .await?;
     Ok(row.map(DirectoryEntry::from))
 }
 
@@ -76,9 +83,12 @@ pub async fn find_by_id(connection: &mut PgConnection, shop: ShopId) -> Result<O
 /// # Errors
 /// [`StoreError::Unavailable`].
 pub async fn list_shops(connection: &mut PgConnection) -> Result<Vec<DirectoryEntry>, StoreError> {
-    let rows = sqlx::query_as!(Row, "SELECT shop_id, domain, shopify_id, paused_at FROM directory ORDER BY domain")
-        .fetch_all(connection)
-        .await?;
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT shop_id, domain, shopify_id, paused_at, not_before FROM directory ORDER BY domain"
+    )
+    .fetch_all(connection)
+    .await?;
     Ok(rows.into_iter().map(DirectoryEntry::from).collect())
 }
 
@@ -93,7 +103,7 @@ pub async fn page_of_shops(
 ) -> Result<Vec<DirectoryEntry>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
-        "SELECT shop_id, domain, shopify_id, paused_at FROM directory WHERE domain > $1 ORDER BY domain LIMIT $2",
+        "SELECT shop_id, domain, shopify_id, paused_at, not_before FROM directory WHERE domain > $1 ORDER BY domain LIMIT $2",
         after.map_or("", ShopDomain::as_str),
         limit,
     )
@@ -149,13 +159,15 @@ pub async fn register(
         lock_domain(&mut tx, &registration.domain, true).await?;
         let shopify_id = registration.shopify_id.map(ShopifyShopId::to_sql);
         let is_ours = sqlx::query_scalar!(
-            r#"INSERT INTO directory AS d (domain, shop_id, shopify_id) VALUES ($1, $2, $3)
+            r#"INSERT INTO directory AS d (domain, shop_id, shopify_id, not_before)
+               VALUES ($1, $2, $3, (SELECT max(redacted_at) FROM former_shops WHERE domain_digest = $4))
                ON CONFLICT ON CONSTRAINT directory_domain_key DO UPDATE
                SET shopify_id = COALESCE(excluded.shopify_id, d.shopify_id)
                RETURNING shop_id = $2 AS "is_ours!""#,
             registration.domain.as_str(),
             shop.0,
             shopify_id,
+            digest_of(&registration.domain),
         )
         .fetch_one(&mut *tx)
         .await?;
@@ -194,8 +206,7 @@ async fn begin_log(tx: &mut ShopTx, registration: &Registration, at: DateTime<Ut
     Ok(())
 }
 
-/// Keeps others from registering the shop of this transaction, and from giving it deliveries as one that is not known, before
-/// the transaction ends. `None`: it is in the directory no more.
+/// Keeps others from registering the shop of this transaction, and from storing deliveries for it, before the transaction ends. `None`: it is in the directory no more.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`].
@@ -203,6 +214,10 @@ pub async fn lock_entry(tx: &mut ShopTx) -> Result<Option<DirectoryEntry>, Store
     let shop = tx.shop();
     let Some(entry) = find_by_id(tx, shop).await? else { return Ok(None) };
     lock_domain(tx, &entry.domain, true).await?;
+    // As `store_delivery_under_key` has it, shared.
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text, 1))", shop.0)
+        .execute(&mut **tx)
+        .await?;
     find_by_id(tx, shop).await
 }
 
@@ -211,13 +226,15 @@ pub async fn lock_entry(tx: &mut ShopTx) -> Result<Option<DirectoryEntry>, Store
 ///
 /// # Errors
 /// [`StoreError::Unavailable`].
-pub async fn strike_off(tx: &mut ShopTx, but: &str) -> Result<(), StoreError> {
+pub async fn strike_off(tx: &mut ShopTx, domain: Option<&ShopDomain>, but: &str) -> Result<(), StoreError> {
     let shop = tx.shop();
     sqlx::query!("DELETE FROM directory WHERE shop_id = $1", shop.0).execute(&mut **tx).await?;
     sqlx::query!("DELETE FROM work_queue WHERE shop_id = $1 AND kind <> $2", shop.0, but).execute(&mut **tx).await?;
     sqlx::query!(
-        "INSERT INTO former_shops (shop_id) VALUES ($1) ON CONFLICT ON CONSTRAINT former_shops_pkey DO NOTHING",
-        shop.0
+        "INSERT INTO former_shops (shop_id, domain_digest) VALUES ($1, $2)
+         ON CONFLICT ON CONSTRAINT former_shops_pkey DO NOTHING",
+        shop.0,
+        domain.map(digest_of),
     )
     .execute(&mut **tx)
     .await?;
@@ -230,8 +247,8 @@ pub async fn strike_off(tx: &mut ShopTx, but: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes a new shop of what came since an instant, in this shop's place: it gets the domain, the tokens and the deliveries.
-/// Under the lock of [`lock_entry`].
+/// Makes a new shop of what came since an instant, in this shop's place: it gets the domain, the tokens and the deliveries, and
+/// nothing that was sent before. Under the lock of [`lock_entry`].
 ///
 /// # Errors
 /// [`StoreError`].
@@ -240,17 +257,28 @@ pub async fn hand_over(
     key: &ShopKey,
     registration: &Registration,
     since: DateTime<Utc>,
-) -> Result<ShopId, StoreError> {
-    let (old, new) = (tx.shop(), ShopId(Uuid::now_v7()));
-    sqlx::query!("UPDATE directory SET shop_id = $2, registered_at = $3 WHERE shop_id = $1", old.0, new.0, since)
-        .execute(&mut **tx)
-        .await?;
+    new: ShopId,
+) -> Result<(), StoreError> {
+    let old = tx.shop();
+    sqlx::query!(
+        "UPDATE directory SET shop_id = $2, registered_at = $3, not_before = $3 WHERE shop_id = $1",
+        old.0,
+        new.0,
+        since
+    )
+    .execute(&mut **tx)
+    .await?;
     sqlx::query!("UPDATE api_tokens SET shop_id = $2 WHERE shop_id = $1", old.0, new.0).execute(&mut **tx).await?;
     tx.turn_to(new).await?;
     begin_log(tx, registration, since).await?;
     tx.turn_to(old).await?;
     give_deliveries(tx, key, new, since).await?;
-    Ok(new)
+    Ok(())
+}
+
+/// By which a domain is known without being kept.
+fn digest_of(domain: &ShopDomain) -> Vec<u8> {
+    body_digest(domain.as_str().as_bytes()).0.to_vec()
 }
 
 /// Shops that were erased: their logs are still there.

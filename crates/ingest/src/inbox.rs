@@ -185,6 +185,30 @@ pub(crate) async fn keeps_all_bodies(tx: &mut ShopTx, since: DateTime<Utc>) -> R
     Ok(kept.fetch_one(&mut **tx).await?)
 }
 
+/// When the first delivery was sent, or came, that was sent after the app was removed, but for those that Shopify sends about that.
+pub(crate) async fn first_sent_after(
+    tx: &mut ShopTx,
+    removed_at: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    const OF_REMOVAL: [&str; 6] = [
+        "app/uninstalled",
+        "shop/redact",
+        "customers/redact",
+        "customer/redact",
+        "customers/data_request",
+        "customer/data_request",
+    ];
+    let shop = tx.shop();
+    let first = sqlx::query_scalar!(
+        "SELECT min(LEAST(received_at, triggered_at)) FROM inbox
+         WHERE shop_id = $1 AND source = 'webhook' AND triggered_at > $2 AND received_at > $2 AND topic <> ALL ($3)",
+        shop.0,
+        removed_at,
+        &OF_REMOVAL.map(str::to_owned),
+    );
+    Ok(first.fetch_one(&mut **tx).await?)
+}
+
 /// Gives another shop the deliveries that came, and were sent, since an instant, as they came, and leaves it the work of
 /// settling them. The transaction is turned to one shop and to the other, and is the first one's at the end.
 pub(crate) async fn give_deliveries(

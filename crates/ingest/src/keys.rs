@@ -137,6 +137,9 @@ impl Rotated {
     }
 }
 
+/// What comes under an older key meanwhile is taken in the next round.
+const ROUNDS: u32 = 4;
+
 /// Brings everything under the newest key of the ring, beside whoever works with it. Ended anywhere, it goes on where it
 /// is begun again. What others are just writing may be left: [`key_uses`] tells.
 ///
@@ -144,7 +147,8 @@ impl Rotated {
 /// [`StoreError::Unavailable`].
 pub async fn rotate_keys(database: &Database, mut progress: impl FnMut(u64)) -> Result<Rotated, StoreError> {
     let mut rotated = Rotated::default();
-    loop {
+    // Two that rotate towards different keys would go on for ever.
+    for _ in 0..ROUNDS {
         let before = rotated.done();
         rotated.refused = 0;
         rewrap_shops(database, &mut rotated, &mut progress).await?;
@@ -154,9 +158,10 @@ pub async fn rotate_keys(database: &Database, mut progress: impl FnMut(u64)) -> 
             }
         }
         if rotated.done() == before {
-            return Ok(rotated);
+            break;
         }
     }
+    Ok(rotated)
 }
 
 fn is_older(ring: &MasterRing, id: &str) -> bool {

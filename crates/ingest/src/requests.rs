@@ -8,13 +8,13 @@ use domain::{
     compliance::{ComplianceKind, ComplianceRequest},
     document::DocumentCommand,
     export::{ExportCommand, ExportRequest},
-    redaction::{Redaction, RedactionCommand, Request},
+    redaction::{Redaction, RedactionCommand, Request, WEBHOOK},
     shop::Shop,
 };
 use event_store::{Envelope, Metadata, ShopTx, StoreError};
 use vault::{ContactKey, ShopKey};
 
-use crate::inbox::keeps_all_bodies;
+use crate::inbox::{first_sent_after, keeps_all_bodies};
 
 /// The kind of work that is made by whoever asks that somebody be erased or told.
 pub const REDACT: &str = "redact";
@@ -22,8 +22,6 @@ pub const REDACT: &str = "redact";
 /// How long the erasure of a shop is waited with whose app nobody has seen removed.
 const STILL_INSTALLED_WAIT: TimeDelta = TimeDelta::hours(24);
 
-/// Who asks, as the log names it.
-pub const WEBHOOK: &str = "webhook";
 const ODD: &str = "the delivery was odd: see that it is Shopify's request, then release or cancel";
 
 /// Leaves work of a kind for later, in the transaction that makes it.
@@ -127,7 +125,7 @@ async fn of_customer(
         None if !named_by_number => Some("named by address or number alone: see who is meant, then release or cancel"),
         None => None,
     };
-    request.redaction(tx, key, TimeDelta::zero(), None, hold).await
+    request.redaction(tx, key, TimeDelta::zero(), hold).await
 }
 
 /// What it asks for is told by when it was triggered, which is not signed: so nothing that came since the app was last put in
@@ -138,19 +136,43 @@ async fn of_shop(tx: &mut ShopTx, key: &ShopKey, request: &Asked) -> Result<Vec<
     if shop.first_installed_at().is_some_and(|first| is_before(&first)) {
         return Ok(Vec::new()); // of an installation that nothing is kept of
     }
-    let installed_again_at = shop.installed_at().filter(is_before);
-    let wait = match installed_again_at {
+    let since = later_installation(tx, &shop, request.triggered_at).await?;
+    let wait = match since {
         None if shop.is_installed() => STILL_INSTALLED_WAIT,
         _ => TimeDelta::zero(),
     };
-    let hold = match (&request.note, installed_again_at) {
+    let hold = match (&request.note, since) {
         (Some(_), _) => Some(ODD),
+        (None, Some(_)) if !shop.is_installed() => Some(
+            "deliveries were sent after the app was removed: see whether it was put in again and register the shop if so, then \
+             release or cancel",
+        ),
         (None, Some(since)) if !keeps_all_bodies(tx, since).await? => Some(
             "the app was put in again since, and not all that came since is kept as it came: released, only what is kept stays",
         ),
         _ => None,
     };
-    request.redaction(tx, key, wait, installed_again_at, hold).await
+    request.redaction(tx, key, wait, hold).await
+}
+
+/// Since when deliveries are of an installation that is later than a request. Who puts the app in again sends at once, and is
+/// registered again a little later.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn later_installation(
+    tx: &mut ShopTx,
+    shop: &Shop,
+    triggered_at: Option<DateTime<Utc>>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let Some(triggered_at) = triggered_at else { return Ok(None) };
+    let registered = shop.installed_at().filter(|at| triggered_at < *at);
+    let removed = shop.uninstalled_at().filter(|removed| registered.is_none_or(|at| *removed < at));
+    let first = match removed {
+        Some(removed) => first_sent_after(tx, removed).await?,
+        None => None,
+    };
+    Ok(registered.into_iter().chain(first).min())
 }
 
 impl Asked {
@@ -160,7 +182,6 @@ impl Asked {
         tx: &mut ShopTx,
         key: &ShopKey,
         wait: TimeDelta,
-        installed_again_at: Option<DateTime<Utc>>,
         hold: Option<&str>,
     ) -> Result<Vec<Command>, StoreError> {
         let Some(id) = self.redaction_id(tx, key).await? else { return Ok(Vec::new()) };
@@ -173,7 +194,7 @@ impl Asked {
             due_at: at + wait,
             request: Some(self.history.clone()),
             needs_confirmation: false,
-            installed_again_at,
+            triggered_at: self.triggered_at,
         });
         let hold = hold.map(|reason| RedactionCommand::Hold { reason: reason.to_owned(), by: by(), at });
         Ok([asked].into_iter().chain(hold).map(|command| Command::Redaction(id.clone(), command)).collect())
@@ -183,6 +204,10 @@ impl Asked {
     /// could be guessed.
     async fn redaction_id(&self, tx: &mut ShopTx, key: &ShopKey) -> Result<Option<String>, StoreError> {
         let mut seed = self.digest.0.to_vec();
+        if self.kind == ComplianceKind::ShopRedaction {
+            // A shop's body is always the same, and each removal of the app has its own request.
+            seed.extend(self.triggered_at.map_or(0, |at| at.timestamp_micros()).to_be_bytes());
+        }
         loop {
             let id = hex::encode(key.pseudonym(&seed));
             let known: Redaction = tx.load(&id).await?;

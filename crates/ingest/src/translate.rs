@@ -1,6 +1,9 @@
 //! A shop's pending deliveries become events, in the transaction that settles them.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use futures::FutureExt;
 
@@ -14,7 +17,7 @@ use vault::VaultError;
 use crate::{
     directory::DirectoryEntry,
     requests::{self, requests_in},
-    subjects::About,
+    subjects::{About, let_go_of_bodies},
 };
 
 /// How many deliveries a batch takes.
@@ -38,6 +41,9 @@ pub struct Ingested {
     /// The batch was full: there may be more.
     pub is_full: bool,
 }
+
+/// Whose body is let go as it is settled.
+const OF_ERASED: &str = "it was sent before the shop was erased";
 
 struct Pending {
     id: Uuid,
@@ -175,6 +181,7 @@ async fn settle(
     let mut settled = Settled::default();
     let mut about = About::default();
     let mut asked = Vec::new();
+    let mut of_erased = BTreeSet::new();
     for delivery in &pending {
         let body = delivery.body.as_ref();
         let body = body.map(|sealed| opened(SealedThing::Body, key.body(delivery.id).open(sealed)));
@@ -189,6 +196,9 @@ async fn settle(
                 settled.push(delivery.id, "translated", None);
             }
             Verdict::Settled { status, reason } => {
+                if reason == OF_ERASED {
+                    of_erased.insert(delivery.id);
+                }
                 ingested.dead += usize::from(status == "dead");
                 ingested.ignored += usize::from(status == "ignored");
                 settled.push(delivery.id, status, Some(reason));
@@ -207,6 +217,9 @@ async fn settle(
     }
     settled.write(tx).await?;
     about.write(tx).await?;
+    if !of_erased.is_empty() {
+        let_go_of_bodies(tx, &of_erased).await?;
+    }
     requests::ask(tx, &key, asked).await?;
     Ok(ingested)
 }
@@ -222,6 +235,9 @@ fn judge(
     // A delivery's topic is whatever its sender wrote.
     if delivery.source == "webhook" && delivery.topic == ORDER_DOCUMENT {
         return Verdict::Settled { status: "ignored", reason: "no webhook has this topic".into() };
+    }
+    if delivery.triggered_at.zip(entry.not_before).is_some_and(|(sent, begin)| sent < begin) {
+        return Verdict::Settled { status: "ignored", reason: OF_ERASED.into() };
     }
     let body = match body {
         None => return dead("the body was purged".into()),

@@ -115,6 +115,9 @@ impl Export {
         let status = self.status().ok_or(ExportError::Unknown)?;
         match (command, status) {
             (C::Build(built), S::Waiting) => Ok(Some(E::ExportBuilt(built))),
+            (C::Fetch { at, .. }, S::Ready) if self.built.as_ref().is_some_and(|built| at >= built.expires_at) => {
+                Err(ExportError::Expired)
+            }
             (C::Fetch { by, form, at }, S::Ready) => Ok(Some(E::ExportFetched { by, form, at })),
             (C::Fetch { .. }, S::Waiting) => Err(ExportError::NotBuilt),
             (C::Fetch { .. }, S::Expired) => Err(ExportError::Expired),

@@ -50,6 +50,8 @@ fn it_is_built_fetched_as_often_as_one_likes_and_expires() {
     assert_eq!(after(vec![request(), fetch()]), (Err(ExportError::NotBuilt), Some(Waiting), true));
     assert_eq!(after(vec![request(), build(), build()]), (Ok(0), Some(Ready), true));
     assert_eq!(after(vec![request(), build(), fetch(), fetch()]), (Ok(1), Some(Ready), false));
+    let late = ExportCommand::Fetch { by: "ann".to_owned(), form: "json".to_owned(), at: at(9) };
+    assert_eq!(after(vec![request(), build(), late]).0, Err(ExportError::Expired), "whoever drops it is late");
     assert_eq!(after(vec![request(), build(), gone(Gone::Expired)]), (Ok(1), Some(Expired), true));
     assert_eq!(after(vec![request(), build(), gone(Gone::Expired), fetch()]).0, Err(ExportError::Expired));
     assert_eq!(after(vec![request(), build(), gone(Gone::Expired), renew()]), (Ok(1), Some(Waiting), true));

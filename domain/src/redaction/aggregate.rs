@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::event::{Actor, Erased, Receipt, RedactionEvent, Request};
 use crate::personal::{PersonalFields, Visit};
 
+/// Who asks, where Shopify does.
+pub const WEBHOOK: &str = "webhook";
+
 /// A redaction.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Redaction {
@@ -131,6 +134,12 @@ impl Redaction {
         }
     }
 
+    /// It is held by somebody's word, not because a request was odd.
+    #[must_use]
+    pub fn is_legally_held(&self) -> bool {
+        self.status() == Some(Status::Held) && self.held_by.as_deref() != Some(WEBHOOK)
+    }
+
     /// It is neither cancelled nor certified.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -156,7 +165,7 @@ impl Redaction {
         }
         Ok(Some(match command {
             // Each is lifted by itself: a second one would go with the first.
-            C::Hold { .. } if self.hold.is_some() => return Err(RedactionError::Held),
+            C::Hold { .. } if self.is_legally_held() => return Err(RedactionError::Held),
             C::Hold { reason, by, at } => E::RedactionHeld { reason, by, at },
             C::Release { .. } if self.hold.is_none() => return Ok(None),
             C::Release { by, at } => E::RedactionReleased { by, at },

@@ -69,9 +69,9 @@ pub struct Request {
     /// It is not done before another person has confirmed it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_confirmation: bool,
-    /// Of a shop: what came since then is of a later installation, and stays.
+    /// Of Shopify's request about a shop: when it was sent. What is of a later installation stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub installed_again_at: Option<DateTime<Utc>>,
+    pub triggered_at: Option<DateTime<Utc>>,
 }
 
 impl Request {
@@ -102,6 +102,9 @@ pub struct Erased {
     /// Of a shop: as which shop its later installation goes on, with what came since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goes_on_as: Option<ShopId>,
+    /// Since when that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installed_again_at: Option<DateTime<Utc>>,
     /// When.
     pub at: DateTime<Utc>,
 }
@@ -119,6 +122,7 @@ impl Erased {
             bodies: 0,
             contacts: 0,
             goes_on_as: None,
+            installed_again_at: None,
             at,
         }
     }

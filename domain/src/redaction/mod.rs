@@ -9,5 +9,5 @@ pub mod samples;
 #[cfg(test)]
 mod tests;
 
-pub use aggregate::{Redaction, RedactionCommand, RedactionError, Status};
+pub use aggregate::{Redaction, RedactionCommand, RedactionError, Status, WEBHOOK};
 pub use event::{Actor, Erased, Receipt, RedactionEvent, Request};

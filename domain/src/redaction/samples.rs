@@ -18,7 +18,7 @@ fn requested() -> Request {
         due_at: at("2026-11-02T12:00:00Z"),
         request: Some("customer_redaction/7".to_owned()),
         needs_confirmation: true,
-        installed_again_at: Some(at("2026-10-01T12:00:00Z")),
+        triggered_at: Some(at("2026-10-01T12:00:00Z")),
     }
 }
 
@@ -32,6 +32,7 @@ fn erased() -> Erased {
         bodies: 4,
         contacts: 2,
         goes_on_as: Some(ShopId(Uuid::from_u128(9))),
+        installed_again_at: Some(at("2026-10-02T12:00:00Z")),
         at: at("2026-11-02T12:00:00Z"),
     }
 }
@@ -67,11 +68,7 @@ pub fn samples() -> Vec<RedactionEvent> {
 #[cfg(test)]
 pub(super) fn of_older() -> Vec<RedactionEvent> {
     vec![
-        RedactionEvent::RedactionRequested(Request {
-            needs_confirmation: false,
-            installed_again_at: None,
-            ..requested()
-        }),
-        RedactionEvent::SubjectsErased(Erased { goes_on_as: None, ..erased() }),
+        RedactionEvent::RedactionRequested(Request { needs_confirmation: false, triggered_at: None, ..requested() }),
+        RedactionEvent::SubjectsErased(Erased { goes_on_as: None, installed_again_at: None, ..erased() }),
     ]
 }

@@ -17,7 +17,7 @@ fn request() -> RedactionCommand {
         due_at: at(10),
         request: None,
         needs_confirmation: false,
-        installed_again_at: None,
+        triggered_at: None,
     })
 }
 
@@ -31,6 +31,7 @@ fn erase(hour: u32) -> RedactionCommand {
         bodies: 0,
         contacts: 0,
         goes_on_as: None,
+        installed_again_at: None,
         at: at(hour),
     })
 }

@@ -60,6 +60,12 @@ impl Shop {
         self.first_installed_at
     }
 
+    /// When the app was last seen removed.
+    #[must_use]
+    pub fn uninstalled_at(&self) -> Option<DateTime<Utc>> {
+        self.uninstalled_at
+    }
+
     /// Its key is destroyed.
     #[must_use]
     pub fn is_redacted(&self) -> bool {

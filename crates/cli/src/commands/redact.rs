@@ -44,11 +44,7 @@ pub async fn run(environment: &Environment, command: RedactCommand) -> anyhow::R
             }
         }
         RedactCommand::Receipts { shop } => {
-            let shops = match shop {
-                Some(shop) => vec![session.any_shop(&shop).await?],
-                None => session.every_log().await?,
-            };
-            for shop in shops {
+            for (shop, _) in session.logs(shop.as_ref()).await? {
                 let mut tx = session.database.begin_reading(shop).await?;
                 for entry in compliance::entries(&mut tx).await?.iter().rev() {
                     output::json(&serde_json::to_value(entry)?);

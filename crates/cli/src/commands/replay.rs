@@ -20,7 +20,7 @@ use crate::{
 
 pub async fn run(environment: &Environment, args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let session = Session::open(environment, FEW, Schema::Require).await?;
-    let shop = session.shop(&args.shop).await?.shop;
+    let shop = session.any_shop(&args.shop).await?;
     let mut tx = session.database.begin(shop).await?;
     let (head, _) = tx.head().await?;
     let up_to = match args.as_of {
@@ -40,7 +40,7 @@ pub async fn run(environment: &Environment, args: ReplayArgs) -> anyhow::Result<
         after: args.after,
         up_to,
     };
-    let mut pages = audit::pages(&session.database, shop, selection, args.limit, None);
+    let mut pages = audit::pages(&session.database, shop, selection, args.limit, None, None);
     let mut out = io::stdout().lock();
     loop {
         let page =

@@ -19,7 +19,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
-    sync::Notify,
+    sync::{Notify, Semaphore},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -235,6 +235,9 @@ fn app(
         clock: Utc::now,
         environment: environment.environment.as_str().into(),
         edge: Arc::new(edge),
+        // Of a machine's memory, and of its connections: the rest is for what merchants look at and Shopify sends.
+        verifying: Arc::new(Semaphore::new(2)),
+        adding_up: Arc::new(Semaphore::new(2)),
         redaction_hold_hours: environment.redaction_hold_hours,
         signing: environment.signing_keys_if_any()?.map(Arc::new),
     })

@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context, bail};
 use chrono::Utc;
+use domain::ShopId;
 use event_store::{Checkpoint, Trust, Verified, check_bundle, export, verify_with};
-use ingest::DirectoryEntry;
 use serde_json::{Value, json};
 
 use super::{FEW, output};
@@ -26,8 +26,9 @@ pub async fn run(environment: &Environment, args: &VerifyArgs) -> anyhow::Result
         return of_bundle(path, &given, environment.json);
     }
     let session = Session::open(environment, FEW, Schema::Require).await?;
-    if let (Some(path), Some(domain)) = (&args.export, &args.shop) {
-        return write_bundle(environment, &session, &session.shop(domain).await?, path).await;
+    let logs = session.logs(args.shop.as_ref()).await?;
+    if let (Some(path), [(shop, name)]) = (&args.export, &logs[..]) {
+        return write_bundle(environment, &session, *shop, name, path).await;
     }
     let keys = if given.is_empty() {
         environment.signing_keys_if_any()?.map(|keys| keys.public()).unwrap_or_default()
@@ -35,20 +36,19 @@ pub async fn run(environment: &Environment, args: &VerifyArgs) -> anyhow::Result
         given.into_iter().filter_map(|key| Some((vault::key_id(&key)?, key))).collect()
     };
     let mut all_good = true;
-    for entry in session.shops(args.shop.as_ref()).await? {
+    for (shop, name) in logs {
         let anchors = match &args.anchor {
-            Some(path) => anchors(path, &entry, &keys)?,
+            Some(path) => anchors(path, shop, &keys)?,
             None => Vec::new(),
         };
-        let bar = output::progress(entry.domain.as_str());
-        let (head, _) = session.database.begin_reading(entry.shop).await?.head().await?;
+        let bar = output::progress(&name);
+        let (head, _) = session.database.begin_reading(shop).await?.head().await?;
         bar.set_length(head.cast_unsigned());
         let trust = Trust { keys: keys.clone(), anchors };
         let verified =
-            verify_with(&session.database, entry.shop, trust, |events| bar.set_position(events.cast_unsigned()))
-                .await?;
+            verify_with(&session.database, shop, trust, |events| bar.set_position(events.cast_unsigned())).await?;
         bar.finish_and_clear();
-        all_good &= told(environment.json, entry.domain.as_str(), &verified, json!({}));
+        all_good &= told(environment.json, &name, &verified, json!({}));
     }
     Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -95,7 +95,7 @@ fn public_key(text: &str) -> anyhow::Result<String> {
 }
 
 /// Checkpoints of a file, which can be trusted: they are of the shop and of a key that is known.
-fn anchors(path: &Path, entry: &DirectoryEntry, keys: &[(String, String)]) -> anyhow::Result<Vec<Checkpoint>> {
+fn anchors(path: &Path, shop: ShopId, keys: &[(String, String)]) -> anyhow::Result<Vec<Checkpoint>> {
     let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let anchors: Result<Vec<Checkpoint>, _> = serde_json::Deserializer::from_str(&text).into_iter().collect();
     let anchors = anchors.with_context(|| format!("{} holds no checkpoints", path.display()))?;
@@ -103,7 +103,7 @@ fn anchors(path: &Path, entry: &DirectoryEntry, keys: &[(String, String)]) -> an
         bail!("{} holds no checkpoint", path.display());
     }
     for anchor in &anchors {
-        if anchor.shop != entry.shop {
+        if anchor.shop != shop {
             bail!("the checkpoint of position {} is of another shop", anchor.position);
         }
         let key = keys.iter().find(|(id, _)| *id == anchor.key_id).with_context(|| {
@@ -122,7 +122,8 @@ fn anchors(path: &Path, entry: &DirectoryEntry, keys: &[(String, String)]) -> an
 async fn write_bundle(
     environment: &Environment,
     session: &Session,
-    entry: &DirectoryEntry,
+    shop: ShopId,
+    name: &str,
     path: &Path,
 ) -> anyhow::Result<ExitCode> {
     let keys = environment.signing_keys()?;
@@ -131,8 +132,8 @@ async fn write_bundle(
     aside.push(".part");
     let cannot = || format!("{} cannot be written", path.display());
     let mut out = BufWriter::new(File::create(&aside).with_context(cannot)?);
-    let bar = output::progress(entry.domain.as_str());
-    let exported = export(&session.database, entry.shop, &keys, Utc::now(), &mut out, |events, of| {
+    let bar = output::progress(name);
+    let exported = export(&session.database, shop, &keys, Utc::now(), &mut out, |events, of| {
         bar.set_length(of.cast_unsigned());
         bar.set_position(events.cast_unsigned());
     })
@@ -146,8 +147,7 @@ async fn write_bundle(
         let _ = fs::remove_file(&aside);
     }
     let verified = exported?;
-    let is_good =
-        told(environment.json, entry.domain.as_str(), &verified, json!({ "file": path.display().to_string() }));
+    let is_good = told(environment.json, name, &verified, json!({ "file": path.display().to_string() }));
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

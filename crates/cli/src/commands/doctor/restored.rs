@@ -37,7 +37,7 @@ pub async fn examine(session: &Session, shops: &[DirectoryEntry], has_receipts: 
 /// Does again what a restore undid of the redactions whose receipts were kept elsewhere.
 pub async fn redo(environment: &Environment, session: &Session, receipts: &Path, report: &mut Report) {
     match redo_all(environment, session, receipts).await {
-        Ok(Redos { again, already, strange: 0, broken: 0, elsewhere }) => {
+        Ok(Redos { again, already, strange: 0, broken: 0, failed: 0, elsewhere }) => {
             report.good("redactions", &format!("{again} were undone and are done again, {already} were not undone"));
             if elsewhere > 0 {
                 report.warning(
@@ -47,11 +47,11 @@ pub async fn redo(environment: &Environment, session: &Session, receipts: &Path,
                 );
             }
         }
-        Ok(Redos { again, already, strange, broken, .. }) => report.trouble(
+        Ok(Redos { again, already, strange, broken, failed, .. }) => report.trouble(
             "redactions",
             &format!(
                 "{again} are done again, {already} were not undone; {strange} receipts are of no key of SIGNING_KEYS, \
-                 {broken} lines are none"
+                 {broken} lines are none, {failed} failed (the log says why; a legal hold is in the way of one)"
             ),
             "see whose these are before anybody reads the figures: name the keys of that time, or restore the file",
         ),
@@ -68,24 +68,31 @@ struct Redos {
     strange: u64,
     /// Lines that are no receipts.
     broken: u64,
+    failed: u64,
 }
 
 async fn redo_all(environment: &Environment, session: &Session, receipts: &Path) -> anyhow::Result<Redos> {
     let signing = environment.signing_keys()?;
     let file = File::open(receipts).with_context(|| format!("{} cannot be read", receipts.display()))?;
     let mut redos = Redos::default();
-    for line in BufReader::new(file).lines() {
+    for line in BufReader::new(file).split(b'\n') {
         let line = line.with_context(|| format!("{} cannot be read", receipts.display()))?;
-        if line.trim().is_empty() {
+        if line.trim_ascii().is_empty() {
             continue;
         }
-        match serde_json::from_str::<Entry>(&line) {
+        match serde_json::from_slice::<Entry>(&line) {
             Err(_) => redos.broken += 1,
             Ok(entry) if !entry.is_genuine(&signing) => redos.strange += 1,
-            Ok(entry) => match compliance::redo(&session.database, &entry, &signing, chrono::Utc::now()).await? {
-                Redone::Again => redos.again += 1,
-                Redone::Already => redos.already += 1,
-                Redone::NoSuchShop => redos.elsewhere += 1,
+            Ok(entry) => match compliance::redo(&session.database, &entry, &signing, chrono::Utc::now()).await {
+                Ok(Redone::Again) => redos.again += 1,
+                Ok(Redone::Already) => redos.already += 1,
+                Ok(Redone::NoSuchShop) => redos.elsewhere += 1,
+                // One that fails holds up no other.
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(shop = %entry.shop, redaction = entry.id, error, "not done again");
+                    redos.failed += 1;
+                }
             },
         }
     }
