@@ -13,7 +13,7 @@ pub const DEADLINE: TimeDelta = TimeDelta::days(30);
 #[derive(Debug, Clone)]
 pub enum Demand {
     /// That somebody be erased.
-    Redaction(Redaction),
+    Redaction(Box<Redaction>),
     /// That somebody be told what is kept.
     Export(Export),
 }
@@ -104,7 +104,7 @@ pub async fn demands(tx: &mut ShopTx, before: i64, limit: i64) -> Result<Vec<Dem
     let mut demanded = Vec::with_capacity(rows.len());
     for row in rows {
         let demand = match row.aggregate_type.as_str() {
-            "redaction" => redactions.remove(&row.aggregate_id).map(Demand::Redaction),
+            "redaction" => redactions.remove(&row.aggregate_id).map(Box::new).map(Demand::Redaction),
             _ => exports.remove(&row.aggregate_id).map(Demand::Export),
         };
         demanded.extend(demand.map(|demand| Demanded { id: row.aggregate_id, position: row.position, demand }));
