@@ -461,10 +461,7 @@ impl Worker {
                 if stop.is_cancelled() {
                     return Ok(());
                 }
-                name_subjects_by_and_by(&self.database, shop).await?;
-                if let Some(book) = &self.options.book {
-                    book.keep(&self.database, shop).await?;
-                }
+                self.catch_up(shop).await?;
             }
         }
         for entry in shops {
@@ -490,6 +487,26 @@ impl Worker {
             self.sign(shop).await?;
         }
         Ok(())
+    }
+
+    /// Looks through what a release before this one appended, and writes down receipts that are not in the book.
+    async fn catch_up(&self, shop: ShopId) -> Result<(), StoreError> {
+        let outcome = async {
+            name_subjects_by_and_by(&self.database, shop).await?;
+            match &self.options.book {
+                Some(book) => book.keep(&self.database, shop).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        match outcome.await {
+            Err(error @ StoreError::Unavailable(_)) => Err(error),
+            // One shop's keys, or a full disk, are not what the others wait for.
+            Err(error) => {
+                tracing::error!(%shop, error = &error as &dyn std::error::Error, "not caught up");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     async fn sign(&self, shop: ShopId) -> Result<(), StoreError> {
