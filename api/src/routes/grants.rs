@@ -14,13 +14,12 @@ use compliance::{Reason, grant};
 use domain::grant::{Grant, GrantError};
 use event_store::{ShopTx, StoreError};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::redactions::{PageQuery, bad, cut};
 use crate::{ApiError, App, Role, auth::Handler, tokens};
 
-const DEFAULT_LIMIT: i64 = 25;
-const MAX_LIMIT: i64 = 100;
 const UNKNOWN: ApiError = ApiError::NotFound("no such grant");
 
 /// Who may see personal data, for how long, and why.
@@ -91,17 +90,6 @@ pub struct Grants {
     next_cursor: Option<String>,
 }
 
-/// Which page.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct PageQuery {
-    /// At most so many; 25 where it is left out.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<i64>,
-    /// `next_cursor` of the page before; the first page where it is left out.
-    cursor: Option<String>,
-}
-
 /// Lets an auditor see personal data in the log, for a reason and for a time. Each use of it is written into the log.
 #[utoipa::path(
     post, path = "/api/compliance/grants", tag = "compliance", operation_id = "issue_grant",
@@ -119,7 +107,7 @@ pub async fn issue(
     body: Result<Json<GrantRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<GrantInfo>), ApiError> {
     let Json(asked) = body?;
-    let reason: Reason = asked.reason.parse().map_err(|fault: &str| ApiError::BadRequest(fault.into()))?;
+    let reason: Reason = asked.reason.parse().map_err(bad)?;
     let now = (app.clock)();
     let tokens = tokens::list(&app.database, Some(handler.shop)).await?;
     let is_auditor = |token: &tokens::TokenInfo| token.role == Role::Auditor.as_str() && token.is_good(now);
@@ -149,20 +137,11 @@ pub async fn list(
     State(app): State<App>,
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Json<Grants>, ApiError> {
-    let Query(PageQuery { limit, cursor }) = query?;
-    let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(ApiError::BadRequest("`limit` is not between 1 and 100".into()));
-    }
-    // The database takes no zero byte, and no id has one.
-    let cursor = cursor.filter(|cursor| !cursor.contains('\0'));
+    let Query(query) = query?;
+    let (cursor, limit) = query.checked()?;
     let mut tx = app.database.begin_reading(handler.shop).await?;
     let mut page = grant::list(&mut tx, cursor.as_deref(), limit + 1).await?;
-    let has_more = i64::try_from(page.len()).is_ok_and(|count| count > limit);
-    if has_more {
-        page.pop();
-    }
-    let next_cursor = page.last().filter(|_| has_more).map(|(id, _)| id.clone());
+    let next_cursor = cut(&mut page, limit).map(|(id, _)| id.clone());
     let now = (app.clock)();
     let items = page.into_iter().filter_map(|(id, grant)| GrantInfo::of(id, grant, now)).collect();
     Ok(Json(Grants { items, next_cursor }))

@@ -92,9 +92,7 @@ pub async fn erase(
         fields: fields.into_iter().collect(),
         bodies,
         contacts: contacts.len() as u64,
-        goes_on_as: None,
-        installed_again_at: None,
-        at: now,
+        ..Erased::nothing(now)
     };
     let mut commands: Vec<Command> =
         before.named.streams.iter().filter_map(|(kind, stream)| tombstone(kind, stream, id)).collect();

@@ -18,12 +18,12 @@ mod receipt;
 mod request;
 mod shop;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    Command, ShopId, Snapshot, Subject,
-    redaction::{Redaction, RedactionCommand, RedactionError, Request, Status},
+    Command, ShopId, Snapshot,
+    redaction::{Redaction, RedactionCommand, RedactionError, Status},
 };
 use event_store::{Database, Envelope, Metadata, ShopTx, StoreError};
 use vault::SigningKeys;
@@ -139,10 +139,6 @@ async fn folded<A: Snapshot>(tx: &mut ShopTx, ids: &[String], up_to: i64) -> Res
 /// After so long, whoever erased is taken for gone.
 const ABOUT_TO_CERTIFY: TimeDelta = TimeDelta::minutes(30);
 
-fn erased_at(redaction: &Redaction) -> Option<DateTime<Utc>> {
-    redaction.erased.as_ref().map(|erased| erased.at)
-}
-
 /// Does what is due of a shop's redactions and exports. Returns when the next one is.
 ///
 /// # Errors
@@ -156,43 +152,33 @@ pub async fn run_due(
     let mut tx = database.begin_reading(shop).await?;
     let open = open(&mut tx).await?;
     tx.commit().await?;
-    let is_shop_held = open.iter().any(|(_, redaction)| redaction.is_legally_held());
-    let held: BTreeSet<Subject> = open
-        .iter()
-        .filter(|(_, redaction)| redaction.is_legally_held())
-        .flat_map(|(_, redaction)| redaction.request.iter().flat_map(|request| request.subjects.iter().copied()))
-        .collect();
     let (mut next, mut failed) = (None::<DateTime<Utc>>, None);
     match run_exports(database, shop, now).await {
         Ok(due) => next = due,
         Err(error) => failed = Some(error),
     }
     for (id, redaction) in open {
-        let is_of_shop = redaction.request.as_ref().is_some_and(Request::is_of_shop);
-        let subjects = redaction.request.iter().flat_map(|request| &request.subjects);
-        // A hold is on a person, however often they are asked for.
-        let is_held = subjects.into_iter().any(|subject| held.contains(subject)) || is_of_shop && is_shop_held;
-        if redaction.erased.is_none() && is_held {
-            continue;
-        }
         match (redaction.status(), redaction.due_at()) {
             (Some(Status::Waiting), Some(due)) if due > now => {
-                next = Some(next.map_or(due, |next| next.min(due)));
+                next = next.into_iter().chain([due]).min();
                 continue;
             }
             (Some(Status::Waiting), None) => continue, // somebody has to confirm it
             // Whoever erased is about to certify, and knows what was there.
-            (Some(Status::Erased), _) if erased_at(&redaction).is_some_and(|at| now < at + ABOUT_TO_CERTIFY) => {
-                let then = erased_at(&redaction).map_or(now, |at| at + ABOUT_TO_CERTIFY);
-                next = Some(next.map_or(then, |next| next.min(then)));
-                continue;
+            (Some(Status::Erased), _) => {
+                let taken_for_gone = redaction.erased.as_ref().map(|erased| erased.at + ABOUT_TO_CERTIFY);
+                if let Some(then) = taken_for_gone.filter(|then| now < *then) {
+                    next = next.into_iter().chain([then]).min();
+                    continue;
+                }
             }
             _ => {}
         }
         // One that fails holds up no other.
         match run(database, shop, &id, &redaction, signing, now).await {
             Ok(()) => {}
-            // By a hold that came meanwhile, or is on whoever hangs on the person: its release makes its own work.
+            // A hold is on a person, however often and under whichever number they are asked for: it is looked at under the
+            // log's lock, and its release makes its own work.
             Err(StoreError::Refused(reason)) if reason.downcast_ref() == Some(&RedactionError::Held) => {
                 tracing::info!(%shop, redaction = id, "a legal hold is in the way");
             }
