@@ -255,8 +255,8 @@ pub async fn fetch(tx: &mut ShopTx, id: &str, form: &str, by: &str, at: DateTime
         kept.push(serde_json::from_slice(&opened).map_err(|fault| StoreError::Refused(fault.into()))?);
         nothing.remove(&subject);
     }
-    let domain = sqlx::query_scalar!("SELECT domain FROM directory WHERE shop_id = $1", shop.0);
-    let domain = domain.fetch_optional(&mut **tx).await?.unwrap_or_default();
+    let entry = ingest::find_by_id(tx, shop).await?;
+    let domain = entry.map(|entry| entry.domain.to_string()).unwrap_or_default();
     let made_at = export.built.map_or(at, |built| built.at);
     let nothing_kept_of = nothing.into_iter().collect();
     Ok(Document { export: id.to_owned(), shop: domain, made_at, nothing_kept_of, kept })
