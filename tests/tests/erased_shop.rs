@@ -294,14 +294,26 @@ async fn no_delivery_is_lost_while_the_new_installation_is_given_its_own() {
     };
     let asking = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
+        // It is held up after it has given the new one its own, and before that is so.
+        let mut blocker = world.database.superuser().await;
+        sqlx::raw_sql("BEGIN; LOCK TABLE former_shops IN EXCLUSIVE MODE").execute(&mut blocker).await.unwrap();
         deliver(&world.shop, "shop/redact", &redact_body(&world.shop.domain), removed_at).await;
+        let waits = "SELECT count(*) FROM pg_locks WHERE relation = 'former_shops'::regclass AND NOT granted";
+        until("it is in the midst of it", async || number(&mut blocker, waits).await == 1).await;
+        let body = order(500, "2026-11-05T12:00:00Z", vec![line(500, "1.00", 1)]).0;
+        let in_the_midst = deliver(&world.shop, "orders/create", &body, Utc::now());
+        let go_on = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            sqlx::raw_sql("COMMIT").execute(&mut blocker).await.unwrap();
+        };
+        tokio::join!(in_the_midst, go_on);
     };
     tokio::join!(sending, asking);
     until("the old one is erased", async || {
         number(&mut superuser, "SELECT count(*) FROM events WHERE event_type = 'RedactionCertified'").await == 1
     })
     .await;
-    assert_eq!(world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 400);
+    assert_eq!(world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 401);
     assert_nothing_left(&world, world.shop.id).await;
 }
 
