@@ -1,7 +1,9 @@
 //! Databases to test on.
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -150,6 +152,25 @@ impl TestDatabase {
         Database::connect_lazy(&options, MasterRing::parse(&self.encryption_keys).expect("a key")).expect("a URL")
     }
 
+    /// As SQL, with nothing left out.
+    pub fn dump(&self) -> String {
+        let done = Command::new(program("pg_dump")).args(["--inserts", "--dbname", &self.superuser_url]).output();
+        let done = done.expect("pg_dump is installed with the server");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).expect("text")
+    }
+
+    /// Another on a server, made of such a dump of this one.
+    pub async fn from_dump(&self, cluster: &Cluster, dump: &str) -> Self {
+        let restored = Self { encryption_keys: self.encryption_keys.clone(), ..Self::empty_at(cluster).await };
+        let mut psql = Command::new(program("psql"));
+        psql.args(["-Xq", "-v", "ON_ERROR_STOP=1", "--dbname", &restored.superuser_url]);
+        let mut psql = psql.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("psql is installed");
+        psql.stdin.take().expect("piped").write_all(dump.as_bytes()).expect("it reads");
+        assert!(psql.wait().expect("it ends").success(), "the dump is restored");
+        restored
+    }
+
     /// A superuser's connection.
     pub async fn superuser(&self) -> PgConnection {
         PgConnection::connect(&self.superuser_url).await.expect("the database")
@@ -159,4 +180,11 @@ impl TestDatabase {
     pub async fn login(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.expect("the database")
     }
+}
+
+/// The newest of the server's programs, where Debian puts them, or the one that the path leads to.
+fn program(name: &str) -> PathBuf {
+    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let found = installed.map(|entry| entry.path().join("bin").join(name)).filter(|path| path.is_file());
+    found.max().unwrap_or_else(|| name.into())
 }

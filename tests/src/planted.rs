@@ -1,7 +1,7 @@
 //! A shop with a person in it who has left something in every place where something personal can stand, and ways to look for
 //! it: what the tests of erasing and of handing out share.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::OnceLock};
 
 use api::Role;
 use compliance::is_genuine;
@@ -20,7 +20,9 @@ use vault::{MasterRing, SigningKeys};
 use crate::{
     Ecomdash, Shop, TestDatabase,
     bodies::{line, order, refund},
-    client, until,
+    client,
+    search::{Search, escaped},
+    until,
 };
 
 /// The person.
@@ -29,7 +31,7 @@ pub const ZEBEDEE: Subject = Subject::Customer(CustomerId(42));
 pub const PERIOD: (&str, &str) = ("2026-11-01", "2026-11-30");
 
 /// One for every field that can be personal, in several alphabets.
-pub const PLANTED: [&str; 17] = [
+pub const PLANTED: [&str; 23] = [
     "Zebedee",
     "Quillfeather",
     "zebedee.q@planted.example",
@@ -47,6 +49,12 @@ pub const PLANTED: [&str; 17] = [
     "Ottoline asked for it",
     "Зебедей Петрович",
     "髙橋の友",
+    "５５５ ０１０ ９９",
+    "٥٥٥٠١٠٧٧",
+    "ottolines-landing",
+    "ottolines-referrer",
+    "planted-token-9f3a",
+    "Zebedophone/7",
 ];
 
 /// The shop, with its process and its database.
@@ -85,9 +93,9 @@ impl World {
         Self { server, store, shop, signing: SigningKeys::parse(&seed).unwrap(), seed, database }
     }
 
-    /// This shop as another database has it.
-    pub fn as_in(&self, database: TestDatabase) -> Self {
-        let server = start(&database, &self.seed, &[]);
+    /// This shop as another database has it, with settings besides.
+    pub fn as_in(&self, database: TestDatabase, settings: &[(&str, &str)]) -> Self {
+        let server = start(&database, &self.seed, settings);
         let signing = SigningKeys::parse(&self.seed).unwrap();
         Self {
             shop: self.shop.at(&server.url),
@@ -107,6 +115,15 @@ impl World {
         self.shop.stats(PERIOD.0, PERIOD.1).await;
     }
 
+    /// The same of bodies as they are written.
+    pub async fn deliver_as_written(&self, bodies: &[(&str, String)]) {
+        for (topic, body) in bodies {
+            let id = uuid::Uuid::new_v4().to_string();
+            assert_eq!(self.shop.try_deliver(topic, body, &id, None).await.unwrap().status(), 200, "{topic}");
+        }
+        self.shop.stats(PERIOD.0, PERIOD.1).await;
+    }
+
     /// Everything that can be read with all keys at hand: rows as they stand, bodies and values opened.
     pub async fn readable(&self) -> String {
         let mut superuser = self.database.superuser().await;
@@ -120,7 +137,7 @@ impl World {
         for row in bodies.unwrap() {
             let body: Vec<u8> = row.get("body");
             let opened: Vec<u8> = key.body(row.get("id")).open(&body).unwrap();
-            text += &unescaped(&opened);
+            text += &String::from_utf8_lossy(&opened);
         }
         let (head, _) = tx.head().await.unwrap();
         let all: Vec<_> = events(&self.store, self.shop.id, 0, head).try_collect().await.unwrap();
@@ -129,16 +146,16 @@ impl World {
         let keys = tx.subject_keys(&key, &subjects).await.unwrap();
         for value in ShopTx::values_of(&all, &subjects) {
             if let Some(Ok(opened)) = keys.get(&value.sealed.subject).map(|key| value.open(key)) {
-                text += &unescaped(&opened);
+                text += &String::from_utf8_lossy(&opened);
             }
         }
         text
     }
 
-    /// Which of the planted values a text says.
+    /// Which of the planted values a text says, in whichever spelling.
     pub fn found_in(text: &str) -> Vec<&'static str> {
-        let text = text.to_lowercase();
-        PLANTED.into_iter().filter(|planted| text.contains(&planted.to_lowercase())).collect()
+        static SEARCH: OnceLock<Search> = OnceLock::new();
+        SEARCH.get_or_init(|| Search::of(PLANTED)).in_text(text)
     }
 
     /// A new token of the compliance role.
@@ -208,14 +225,6 @@ impl Handler<'_> {
     }
 }
 
-/// JSON escapes as what they stand for.
-fn unescaped(bytes: &[u8]) -> String {
-    match serde_json::from_slice::<Value>(bytes) {
-        Ok(value) => value.to_string(),
-        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
-    }
-}
-
 /// Every row of every table, as it stands.
 pub async fn every_row(superuser: &mut PgConnection) -> String {
     let tables = "SELECT format('%I', relname) FROM pg_class
@@ -237,10 +246,10 @@ pub async fn every_row(superuser: &mut PgConnection) -> String {
 pub fn bodies(updated: &str) -> Vec<(&'static str, Value)> {
     let address = json!({ "first_name": "Zebedee", "last_name": "Quillfeather", "name": "Зебедей Петрович",
         "address1": "77 Plantation Mews", "city": "Cabbageville", "company": "髙橋の友",
-        "phone": "+1 555 010 7788", "country_code": "US", "province_code": "IL" });
+        "phone": "555.010.7788", "country_code": "US", "province_code": "IL" });
     let customer = json!({ "id": 42, "first_name": "Zebedee", "last_name": "Quillfeather",
         "email": "zebedee.q@planted.example", "phone": "+1 555 010 7788", "updated_at": updated,
-        "default_address": address, "tags": "vip-zebedee", "note": "please ring twice" });
+        "default_address": address, "tags": "vip-zebedee", "note": "please ring twice, or ５５５ ０１０ ９９" });
     let custom = line(2, "5.00", 1)
         .with("product_id", json!(null))
         .with("title", json!("Custom cape for Ottoline"))
@@ -248,6 +257,14 @@ pub fn bodies(updated: &str) -> Vec<(&'static str, Value)> {
     let placed = order(1, "2026-11-01T12:00:00Z", vec![line(1, "10.00", 1), custom])
         .updated(updated)
         .code("zebedee-SAVE@planted.example")
+        .code("RING ٥٥٥٠١٠٧٧")
+        .with(
+            "landing_site",
+            json!("/capes?who=ottolines-landing&utm_source=mail&utm_campaign=zebedee.q%2540planted.example"),
+        )
+        .with("referring_site", json!("https://search.example/?q=ottolines-referrer"))
+        .with("order_status_url", json!(STATUS_URL))
+        .with("client_details", json!({ "browser_ip": "98.51.100.77", "user_agent": "Zebedophone/7" }))
         .with("email", json!("Zebedee.Q@planted.example"))
         .with("contact_email", json!("zebedee.q@planted.example"))
         .with("phone", json!("(555) 010-7788"))
@@ -276,6 +293,39 @@ pub fn bodies(updated: &str) -> Vec<(&'static str, Value)> {
         ("fulfillments/create", fulfilled),
         ("checkouts/create", checkout),
     ]
+}
+
+/// With a token that opens it, and an address.
+const STATUS_URL: &str =
+    "https://capes.example/1/orders/77ab/authenticate?key=planted-token-9f3a&to=zebedee.q%40planted.example";
+
+/// The same in capitals, and with everything escaped that JSON can escape; one that is no JSON, and one that cannot be read.
+pub fn odd_bodies(updated: &str) -> Vec<(&'static str, String)> {
+    let (customer, placed) = (&bodies(updated)[0].1, &bodies(updated)[1].1);
+    let unreadable = json!({ "id": 1, "updated_at": "please ring twice", "currency": "Zebedee", "total_price": "Cabbageville",
+        "customer": { "id": 42, "email": "zebedee.q@planted.example" } });
+    vec![
+        ("customers/update", written(customer, str::to_uppercase)),
+        ("orders/updated", written(placed, str::to_owned)),
+        ("orders/updated", format!("{} and more", written(placed, str::to_uppercase))),
+        ("orders/updated", unreadable.to_string()),
+    ]
+}
+
+fn written(value: &Value, changed: fn(&str) -> String) -> String {
+    match value {
+        // What is read as a name or a time stays in its case.
+        Value::String(text) if text.starts_with("20") => value.to_string(),
+        Value::String(text) => format!("\"{}\"", escaped(&changed(text), |char| char.is_ascii_digit())),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(|item| written(item, changed)).collect::<Vec<_>>().join(","))
+        }
+        Value::Object(members) => {
+            let member = |(name, value): (&String, &Value)| format!("{}:{}", json!(name), written(value, changed));
+            format!("{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(","))
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Of somebody else.

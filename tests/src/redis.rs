@@ -5,6 +5,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -16,6 +17,21 @@ pub struct Redis {
     port: u16,
     folder: PathBuf,
 }
+
+/// All that every database holds, whatever its type.
+const EVERYTHING: &str = "
+local read = { string = {'GET'}, list = {'LRANGE', 0, -1}, set = {'SMEMBERS'}, zset = {'ZRANGE', 0, -1, 'WITHSCORES'},
+               hash = {'HGETALL'}, stream = {'XRANGE', '-', '+'} }
+local found = {}
+for database = 0, 15 do
+    redis.call('SELECT', database)
+    for _, key in ipairs(redis.call('KEYS', '*')) do
+        local how = read[redis.call('TYPE', key).ok]
+        table.insert(found, cjson.encode({key, redis.call(how[1], key, unpack(how, 2))}))
+    end
+end
+return table.concat(found, '\\n')
+";
 
 enum Started {
     Runs,
@@ -82,6 +98,43 @@ impl Redis {
     /// Where it listens.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Every key with its value.
+    pub fn everything(&self) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket");
+        let command = format!("*3\r\n$4\r\nEVAL\r\n${}\r\n{EVERYTHING}\r\n$1\r\n0\r\n", EVERYTHING.len());
+        stream.write_all(command.as_bytes()).expect("it reads");
+        let (mut answer, mut buffer) = (Vec::new(), [0; 65_536]);
+        loop {
+            let count = stream.read(&mut buffer).expect("it answers");
+            answer.extend_from_slice(&buffer[..count]);
+            let text = String::from_utf8_lossy(&answer);
+            let (length, rest) = text.split_once("\r\n").unwrap_or_default();
+            let length: usize = match length.strip_prefix('$') {
+                Some(length) => length.parse().expect("a length"),
+                None => panic!("it answers {text}"),
+            };
+            if rest.len() >= length || count == 0 {
+                return rest.to_owned();
+            }
+        }
+    }
+
+    /// Writes down every command that reaches it from now on.
+    pub fn overheard(&self) -> Arc<Mutex<String>> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        stream.write_all(b"MONITOR\r\n").expect("it reads");
+        let overheard = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&overheard);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 65_536];
+            while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                kept.lock().expect("no panic").push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+        });
+        overheard
     }
 
     /// Sends commands as one would type them, and takes what is answered at once.

@@ -34,6 +34,8 @@ pub struct Parameter {
     pub required: bool,
     /// A value that is well formed.
     pub sample: String,
+    /// What values it takes.
+    pub schema: Value,
 }
 
 /// Every operation.
@@ -72,6 +74,7 @@ impl Operation {
             place: text(&value["in"]),
             required: value["required"] == true,
             sample: sample(&value),
+            schema: resolve(&value["schema"]),
         };
         parameters.into_iter().map(parameter).collect()
     }

@@ -352,7 +352,7 @@ async fn whom_a_restore_brings_back_is_erased_again_by_the_receipts() {
     let (ok, text) = redo(&receipts);
     assert!(ok && text.contains("0 were undone and are done again, 2 were not undone"), "{text}");
     assert_eq!(number(&mut restored.superuser().await, "SELECT count(*) FROM directory").await, 1);
-    let again = world.as_in(restored);
+    let again = world.as_in(restored, &[]);
     assert_eq!(World::found_in(&again.readable().await), [""; 0]);
     assert_eq!(again.shop.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 1);
 }

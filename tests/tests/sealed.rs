@@ -1,10 +1,8 @@
 //! No personal value is readable in the database: what comes in by webhook is sealed in inbox, log and read models.
 
-use std::process::Command;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ecomdash_tests::{
-    Cluster, Ecomdash, SECRET, Shop, TestDatabase,
+    Ecomdash, SECRET, Shop, TestDatabase,
     bodies::{line, order, refund},
     canaries::Canaries,
     command_on,
@@ -129,13 +127,7 @@ fn found(text: &str) -> Vec<&'static str> {
 #[tokio::test]
 async fn planted_values_are_in_no_table_no_log_and_no_answer() {
     let (database, mut server, shop) = world().await;
-    let dump = Command::new(pg_dump())
-        .arg("--inserts")
-        .arg(&database.superuser_url)
-        .output()
-        .expect("pg_dump is installed with the server");
-    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
-    let dump = String::from_utf8_lossy(&dump.stdout);
+    let dump = database.dump();
     // The dump holds what it should, so that finding nothing means something.
     for event in [
         "OrderPlaced",
@@ -178,8 +170,7 @@ async fn r_88_secrets_are_in_no_dump_no_answer_and_no_complaint() {
     let canaries = Canaries::of([SECRET, &*database.encryption_keys, &*shop.token]);
 
     // A dump, as text; what is in bytes stands there in hex, which is one of the spellings.
-    let dump = Command::new(pg_dump()).arg("--inserts").arg(&database.superuser_url).output().unwrap();
-    let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
+    let dump = database.dump();
     assert!(dump.contains("INSERT INTO public.api_tokens"));
     assert_eq!(canaries.found_in(&dump), [""; 0], "in the database");
 
@@ -235,13 +226,4 @@ async fn r_88_secrets_are_in_no_dump_no_answer_and_no_complaint() {
             assert!(!text.trim().is_empty(), "{variable} {arguments:?} says nothing");
         }
     }
-}
-
-fn pg_dump() -> String {
-    let _ = Cluster::shared();
-    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut found: Vec<_> =
-        installed.map(|entry| entry.path().join("bin/pg_dump")).filter(|path| path.is_file()).collect();
-    found.sort();
-    found.pop().map_or("pg_dump".to_owned(), |path| path.display().to_string())
 }

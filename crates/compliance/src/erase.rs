@@ -78,7 +78,7 @@ pub async fn erase(
     }
     let words: Vec<String> = words.into_iter().collect();
     let contacts = tx.contacts_of(&named.subjects).await?;
-    let bodies = find_bodies(&mut tx, &key, &named.subjects, &contacts, &words).await?;
+    let bodies = find_bodies(&mut tx, &key, &named.subjects, &contacts, Some(&words)).await?;
     let bodies = let_go_of_bodies(&mut tx, &bodies).await?;
     let (head, _) = tx.head().await?;
     let before = Before { sums: Some(sums(&mut tx, &named, head).await?), words, named };

@@ -177,7 +177,7 @@ async fn part(tx: &mut ShopTx, subject: Subject, built: &mut Built) -> Result<Va
         .map(|((kind, number), events)| json!({ "type": kind, "id": number, "events": events }))
         .collect();
     // What names somebody else, too, or nobody but by an address that others may share, is not this one's to see.
-    let deliveries = find_bodies(tx, &key, &named.subjects, &[], &[]).await?;
+    let deliveries = find_bodies(tx, &key, &named.subjects, &[], None).await?;
     let is_theirs = |delivery: &OpenedBody| {
         let named_in = persons(&delivery.topic, &delivery.body);
         named_in.iter().all(|subject| named.subjects.contains(subject))

@@ -111,7 +111,7 @@ async fn look_at_persons(
     // Keys that are still there, bodies that are about the person.
     if let Some(key) = tx.living_shop_key().await? {
         found += tx.subject_keys(&key, &named.subjects).await?.len();
-        found += find_bodies(tx, &key, &named.subjects, &[], words).await?.len();
+        found += find_bodies(tx, &key, &named.subjects, &[], before.map(|_| words)).await?.len();
     }
     let sums_unchanged = match before.and_then(|before| before.sums.as_ref()) {
         Some(sums_before) => Some(*sums_before == sums(tx, &named, up_to).await?),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use domain::Subject;
 use event_store::{SealedThing, ShopTx, StoreError, opened};
 use serde_json::Value;
-use shopify::persons;
+use shopify::{persons, persons_in_text, text_of};
 use uuid::Uuid;
 use vault::{ContactKey, ShopKey};
 
@@ -16,12 +16,19 @@ pub(crate) struct About {
     deliveries: Vec<Uuid>,
     named: Vec<(Uuid, String)>,
     subjects: BTreeSet<Subject>,
+    /// Those that are no JSON, with whom they could be about.
+    unread: Vec<(Uuid, BTreeSet<Subject>)>,
 }
 
 impl About {
-    /// Reads one. A body that is no JSON is about nobody that could be told: it is opened again when somebody is erased.
+    /// Reads one. A body that is no JSON is about nobody that could be told: it is let go if it could be about somebody redacted,
+    /// and otherwise opened again when somebody is erased.
     pub(crate) fn read(&mut self, key: &ShopKey, id: Uuid, topic: &str, body: &[u8]) {
-        let Ok(json) = parsed(body) else { return };
+        let Ok(json) = parsed(body) else {
+            let could_be = persons_in_text(&text_of(body));
+            self.subjects.extend(could_be.iter().copied());
+            return self.unread.push((id, could_be));
+        };
         self.deliveries.push(id);
         for subject in persons(topic, &json) {
             self.named.push((id, subject.to_string()));
@@ -32,19 +39,21 @@ impl About {
 
     /// Writes it down, and lets go at once of bodies that are about somebody redacted.
     pub(crate) async fn write(self, tx: &mut ShopTx) -> Result<(), StoreError> {
-        if self.deliveries.is_empty() {
+        if self.deliveries.is_empty() && self.unread.is_empty() {
             return Ok(());
         }
         let shop = tx.shop();
         // Whoever erases somebody holds the log: what is settled meanwhile is seen by one of the two.
         tx.lock_log().await?;
         let redacted = tx.redacted_among(&self.subjects).await?;
-        let of_redacted: BTreeSet<Uuid> = self
+        let mut of_redacted: BTreeSet<Uuid> = self
             .named
             .iter()
             .filter(|(_, name)| name.parse().is_ok_and(|subject: Subject| redacted.contains(&subject)))
             .map(|(id, _)| *id)
             .collect();
+        of_redacted
+            .extend(self.unread.iter().filter(|(_, could_be)| !could_be.is_disjoint(&redacted)).map(|(id, _)| *id));
         // Earlier bodies may be of an order of which only this one says whose it is.
         let orders: Vec<String> = self
             .named
@@ -99,7 +108,8 @@ fn contact_name(digest: &[u8]) -> String {
 }
 
 /// The deliveries, settled or put off, whose bodies are about some subjects, or name one of their addresses or numbers. Bodies of which
-/// nobody has written down whom they are about are opened; those that are no JSON are searched for the words.
+/// nobody has written down whom they are about are opened; those that are no JSON are searched for the words and the
+/// numbers, if there are words: one too many may be found of these.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -108,7 +118,7 @@ pub async fn find_bodies(
     key: &ShopKey,
     subjects: &BTreeSet<Subject>,
     contacts: &[Vec<u8>],
-    words: &[String],
+    words: Option<&[String]>,
 ) -> Result<BTreeSet<Uuid>, StoreError> {
     const PAGE: i64 = 200;
     let shop = tx.shop();
@@ -157,10 +167,11 @@ pub async fn find_bodies(
                     named.iter().any(|subject| subjects.contains(subject))
                         || named.is_empty() && contacts_in(key, &json).iter().any(|contact| shared.contains(contact))
                 }
-                Err(_) => {
-                    let text = String::from_utf8_lossy(&body).to_lowercase();
-                    words.iter().any(|word| text.contains(&word.to_lowercase()))
-                }
+                Err(_) => words.is_some_and(|words| {
+                    let text = text_of(&body).to_lowercase();
+                    !persons_in_text(&text).is_disjoint(subjects)
+                        || words.iter().any(|word| text.contains(&word.to_lowercase()))
+                }),
             };
             if is_about {
                 found.insert(delivery.id);

@@ -22,6 +22,35 @@ pub fn persons(topic: &str, body: &Value) -> BTreeSet<Subject> {
     found
 }
 
+/// What a body that is no JSON says, without JSON's escapes.
+#[must_use]
+pub fn text_of(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let (mut units, mut rest) = (Vec::with_capacity(text.len()), &*text);
+    while let Some(first) = rest.chars().next() {
+        let escaped = rest.strip_prefix("\\u").and_then(|digits| u16::from_str_radix(digits.get(..4)?, 16).ok());
+        let length = if escaped.is_some() { "\\u0000".len() } else { first.len_utf8() };
+        rest = &rest[length..];
+        match (escaped, first) {
+            (Some(unit), _) => units.push(unit),
+            (None, '\\') => {}
+            (None, _) => units.extend_from_slice(first.encode_utf16(&mut [0; 2])),
+        }
+    }
+    String::from_utf16_lossy(&units)
+}
+
+/// The customers and orders that a text could be about: every number in it may be one's. Nobody reads such a body, so that one
+/// too many does no harm.
+#[must_use]
+pub fn persons_in_text(text: &str) -> BTreeSet<Subject> {
+    /// More numbers than any order has.
+    const MOST: usize = 20_000;
+    let numbers = text.split(|char: char| !char.is_ascii_digit()).filter_map(|digits| digits.parse().ok());
+    let numbers: BTreeSet<u64> = numbers.take(MOST).collect();
+    numbers.into_iter().flat_map(|id| [customer(id), order(id)]).collect()
+}
+
 fn customer(id: u64) -> Subject {
     Subject::Customer(CustomerId(id))
 }
@@ -91,5 +120,13 @@ mod tests {
         let document = json!({"id": "gid://shopify/Order/7", "customer": {"id": "gid://shopify/Customer/42"}});
         assert_eq!(of("admin/order", document), ["customer:42", "order:7"]);
         assert!(of("products/update", json!({"id": 1, "title": "gid"})).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_json_can_be_read_and_may_be_about_any_number_in_it() {
+        let text = text_of(br#"{"id": 7, "name": "\u0417\u0435\ud83d\ude00\/\"x\"", "gid://shopify/Customer/42 \u00"#);
+        assert_eq!(text, r#"{"id": 7, "name": "Зе😀/"x"", "gid://shopify/Customer/42 u00"#);
+        let named: Vec<String> = persons_in_text(&text).iter().map(Subject::to_string).collect();
+        assert_eq!(named, ["customer:0", "customer:7", "customer:42", "order:0", "order:7", "order:42"]);
     }
 }

@@ -141,18 +141,26 @@ pub(super) fn utm(landing_site: Option<&str>) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// An e-mail address or a phone number is in it.
+/// An e-mail address or a phone number is in it, in any script's digits, also where it is escaped as in a link, or in a link in one.
 pub(super) fn names_a_person(text: &str) -> bool {
+    let unescaped = |text: &String| {
+        let parts = form_urlencoded::parse(text.as_bytes()).flat_map(|(key, value)| [key, value]);
+        text.contains('%').then(|| parts.collect::<Vec<_>>().join(" "))
+    };
+    std::iter::successors(Some(text.to_owned()), unescaped).take(3).any(|text| holds_a_contact(&text))
+}
+
+fn holds_a_contact(text: &str) -> bool {
     let mut digits = 0;
     let has_phone = text.chars().any(|c| {
         match c {
-            '0'..='9' => digits += 1,
+            c if c.is_numeric() => digits += 1,
             ' ' | '-' | '.' | '(' | ')' | '+' | '/' => {}
             _ => digits = 0,
         }
         digits >= 7
     });
-    has_phone || text.contains('@')
+    has_phone || text.contains(['@', '\u{ff20}'])
 }
 
 #[cfg(test)]
@@ -161,10 +169,18 @@ mod tests {
 
     #[test]
     fn codes_with_an_address_or_a_phone_number_are_personal() {
-        for personal in ["jane@example.com", "WELCOME-+1 (555) 010-9999", "5550109"] {
+        for personal in [
+            "jane@example.com",
+            "jane%2540example.com",
+            "WELCOME-+1 (555) 010-9999",
+            "WELCOME%2B1%20555%20010",
+            "5550109",
+            "CALL ٥٥٥٠١٠٩",
+            "５５５ ０１０９",
+        ] {
             assert!(names_a_person(personal), "{personal}");
         }
-        for business in ["SAVE10", "BF2026", "2026-11", "AUTUMN 10 % off 200"] {
+        for business in ["SAVE10", "BF2026", "2026-11", "AUTUMN 10 % off 200", "50%OFF"] {
             assert!(!names_a_person(business), "{business}");
         }
     }
