@@ -91,7 +91,6 @@ impl<'a> Everywhere<'a> {
 
     /// In what every `GET` of the document answers to every caller about whatever there is. Fails where nobody is answered.
     pub async fn answers(&self) -> Found {
-        let t = std::time::Instant::now();
         let mut found = Found::new();
         let aggregates = self.aggregates().await;
         for operation in operations().into_iter().filter(|operation| operation.method == Method::GET) {
@@ -116,7 +115,6 @@ impl<'a> Everywhere<'a> {
                 operation.name()
             );
         }
-        eprintln!("TT answers {:?}", t.elapsed());
         let by_contact = [("email", "zebedee.q@planted.example"), ("phone", "555 010 7788"), ("customer_id", "42")];
         for (name, value) in by_contact {
             let handler = self.world.as_handler().await;
@@ -144,7 +142,6 @@ impl<'a> Everywhere<'a> {
 
     /// In rows, in what opens with all keys at hand, in Redis and in the process's log.
     pub async fn kept(&self) -> Found {
-        let t = std::time::Instant::now();
         let mut found = Found::new();
         let mut superuser = self.world.database.superuser().await;
         self.look(&mut found, "rows", &every_row(&mut superuser).await);
@@ -154,16 +151,13 @@ impl<'a> Everywhere<'a> {
             self.look(&mut found, "Redis", &redis.everything());
             self.look(&mut found, "commands to Redis", &overheard.lock().unwrap());
         }
-        eprintln!("TT kept {:?}", t.elapsed());
         found
     }
 
     /// In a dump, and in the server's files once nothing is left in them that could be cleared away.
     pub async fn stored(&self) -> Found {
-        let t = std::time::Instant::now();
         let mut found = Found::new();
         self.look(&mut found, "dump", &self.world.database.dump());
-        eprintln!("TT dump {:?}", t.elapsed());
         let mut superuser = self.world.database.superuser().await;
         for sql in ["VACUUM", "CHECKPOINT"] {
             sqlx::query(sql).execute(&mut superuser).await.unwrap();
@@ -175,13 +169,11 @@ impl<'a> Everywhere<'a> {
             let Ok(bytes) = std::fs::read(&file) else { continue };
             found.entry(place.to_owned()).or_default().extend(self.search.in_bytes(&bytes));
         }
-        eprintln!("TT stored {:?}", t.elapsed());
         found
     }
 
     /// In what the commands print that only read, and in the file that one of them writes.
     pub fn printed(&self, redaction: &str) -> Found {
-        let t = std::time::Instant::now();
         let mut found = Found::new();
         let folder = free_folder();
         let file = folder.join("bundle").display().to_string();
@@ -210,7 +202,6 @@ impl<'a> Everywhere<'a> {
         }
         self.look(&mut found, "bundle", &std::fs::read_to_string(&file).expect("it was written"));
         std::fs::remove_dir_all(folder).unwrap();
-        eprintln!("TT printed {:?}", t.elapsed());
         found
     }
 }

@@ -1,11 +1,7 @@
 //! Erasing a person: what could be read before cannot be read afterwards, wherever it stands and whatever comes later; and no
 //! figure moves.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use api::Role;
 use domain::{
@@ -13,9 +9,9 @@ use domain::{
     ids::{CustomerId, OrderId},
 };
 use ecomdash_tests::{
-    Cluster, Shop, TestDatabase,
+    Shop,
     bodies::{line, order, refund},
-    command_on, free_folder, number,
+    command_on, number,
     planted::{Handler, PERIOD, PLANTED, World, ZEBEDEE, bodies, every_row, others},
     run, until,
 };
@@ -303,51 +299,4 @@ async fn what_waits_of_a_paused_shop_is_settled_before_somebody_is_erased() {
     assert_eq!(number(&mut superuser, pending).await, 0);
     assert_eq!(number(&mut superuser, "SELECT count(*) FROM inbox WHERE status = 'dead'").await, 1, "what was put off");
     assert_eq!(world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 2, "no sale is lost");
-}
-
-/// Also of the files: not the keys, of which the tables' files are the last place but write-ahead log and backups.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_file_of_a_table_has_the_keys_of_somebody_who_was_erased() {
-    let folder = free_folder();
-    let cluster = Cluster::own(&folder);
-    let world = World::on(TestDatabase::on(&cluster).await, &[]).await;
-    world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
-    world.deliver_all(&others()).await;
-    let mut superuser = world.database.superuser().await;
-    let keys = "SELECT wrapped FROM subject_keys WHERE subject IN ('customer:42', 'order:1') AND wrapped IS NOT NULL";
-    let keys: Vec<Vec<u8>> = sqlx::query_scalar(keys).fetch_all(&mut superuser).await.unwrap();
-    assert_eq!(keys.len(), 2);
-    let words: Vec<Vec<u8>> = PLANTED.iter().map(|word| word.as_bytes().to_vec()).collect();
-    let oid = "SELECT oid::text FROM pg_database WHERE datname = current_database()";
-    let oid: String = sqlx::query_scalar(oid).fetch_one(&mut superuser).await.unwrap();
-    let mut found = async |needles: &[Vec<u8>]| {
-        sqlx::query("CHECKPOINT").execute(&mut superuser).await.unwrap();
-        let mut found = vec![false; needles.len()];
-        for file in
-            every_file(&folder).into_iter().filter(|file| file.to_string_lossy().contains(&format!("/base/{oid}/")))
-        {
-            let Ok(bytes) = std::fs::read(&file) else { continue };
-            for (needle, found) in needles.iter().zip(&mut found) {
-                *found |= bytes.windows(needle.len()).any(|window| window == needle);
-            }
-        }
-        found
-    };
-    assert_eq!(found(&keys).await, [true, true], "the search finds what is there");
-    assert_eq!(found(&words).await, vec![false; words.len()], "nothing stands in the clear");
-    let (ann, bob) = (world.as_handler().await, world.as_handler().await);
-    let (_, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 18" })).await;
-    let id = asked["id"].as_str().unwrap();
-    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &json!({})).await.0, 200);
-    world.assert_genuine(&world.certified(&ann, id).await);
-    assert_eq!(found(&keys).await, [false, false]);
-}
-
-fn every_file(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() { files.extend(every_file(&path)) } else { files.push(path) }
-    }
-    files
 }
