@@ -9,13 +9,13 @@ use axum::{
     http::{HeaderName, StatusCode, header},
 };
 use chrono::{DateTime, Utc};
-use compliance::{ExportAnswer, Reason};
+use compliance::ExportAnswer;
 use domain::export::{Built, Export, ExportCommand, ExportError, ExportRequest, ExportStatus};
 use event_store::{ShopTx, StoreError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::redactions::{MatchInfo, PageQuery, bad, customer_named, id_of};
+use super::redactions::{MatchInfo, PageQuery, bad, customer_named, id_of, reason_of};
 use crate::{ApiError, App, auth::Handler};
 
 const UNKNOWN: ApiError = ApiError::NotFound("no such export");
@@ -102,7 +102,7 @@ pub async fn request(
     body: Result<Json<NewExport>, JsonRejection>,
 ) -> Result<(StatusCode, Json<ExportAsked>), ApiError> {
     let Json(asked) = body?;
-    let reason: Reason = asked.reason.parse().map_err(bad)?;
+    let reason = reason_of(&asked.reason)?;
     let whom = customer_named(asked.customer_id.as_deref(), asked.email.as_deref(), asked.phone.as_deref())?;
     let mut tx = app.database.begin(handler.shop).await?;
     match compliance::ask_export(&mut tx, &whom, &reason, &handler.actor(), (app.clock)()).await? {
