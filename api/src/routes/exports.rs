@@ -93,6 +93,7 @@ pub struct Exports {
         (status = 200, description = "Who has to be chosen from", body = ExportAsked),
         (status = 400, description = "It cannot be understood; the detail says what to change"),
         (status = 404, description = "Nobody is known by that"),
+        (status = 409, description = "The shop is erased: nobody can be found by address or number"),
     ),
     security(("bearer" = ["compliance"])),
 )]

@@ -179,6 +179,7 @@ pub struct HoldRequest {
         (status = 200, description = "Who would be erased, or who has to be chosen from", body = RedactionAnswer),
         (status = 400, description = "It cannot be understood; the detail says what to change"),
         (status = 404, description = "Nobody is known by that"),
+        (status = 409, description = "The shop is erased: nobody can be found by address or number"),
     ),
     security(("bearer" = ["compliance"])),
 )]
