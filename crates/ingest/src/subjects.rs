@@ -181,7 +181,7 @@ pub async fn name_bodies(database: &Database, shop: ShopId) -> Result<(), StoreE
         let mut tx = database.begin(shop).await?;
         let Some(key) = tx.living_shop_key().await? else { return Ok(()) };
         let page = to_open(&mut tx, after).await?;
-        let Some((last, _)) = page.last() else { return Ok(tx.commit().await?) };
+        let Some((last, _)) = page.last() else { return tx.commit().await };
         after = *last;
         let mut about = About::default();
         for (id, topic) in page {
