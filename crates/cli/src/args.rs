@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use api::Role;
 use chrono::{DateTime, Duration, Utc};
 use clap::{Args as ClapArgs, Parser, Subcommand, builder::PossibleValuesParser};
-use compliance::Reason;
+use compliance::{Reason, Who};
 use domain::{
     Currency, Zone,
     snapshot::{AGGREGATE_TYPES, all_event_types},
@@ -196,15 +196,15 @@ pub struct AskArgs {
     /// Why; kept for ever, so without anybody's address or number
     #[arg(long)]
     pub reason: Reason,
-    /// Who asks
+    /// Who asks; kept for ever, as the reason is
     #[arg(long, default_value = "command")]
-    pub by: String,
+    pub by: Who,
     /// Shows who would be erased, and does nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Does not wait, on the word of a second person
     #[arg(long, value_name = "WHO CONFIRMS")]
-    pub now: Option<String>,
+    pub now: Option<Who>,
 }
 
 /// A shop, which may be one that was erased.
@@ -250,9 +250,9 @@ pub struct WhichRedaction {
     /// Of which shop: its permanent domain, or our id
     #[arg(long)]
     pub shop: ShopName,
-    /// Who says so
+    /// Who says so; kept for ever, as a reason is
     #[arg(long, default_value = "command")]
-    pub by: String,
+    pub by: Who,
 }
 
 /// `shop …`
@@ -453,9 +453,9 @@ pub enum GrantCommand {
         /// For so many hours
         #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=72))]
         hours: u32,
-        /// Who grants it
+        /// Who grants it; kept for ever, as the reason is
         #[arg(long, default_value = "command")]
-        by: String,
+        by: Who,
     },
     /// Lists a shop's grants, newest first
     List {
@@ -470,9 +470,9 @@ pub enum GrantCommand {
         /// Of which shop
         #[arg(long)]
         shop: ShopDomain,
-        /// Who says so
+        /// Who says so; kept for ever, as a reason is
         #[arg(long, default_value = "command")]
-        by: String,
+        by: Who,
     },
 }
 

@@ -8,7 +8,7 @@ use futures::{Stream, TryStreamExt, stream};
 pub use domain::command::Stored as Decode;
 
 use crate::{
-    Database, Link, ShopTx, StoreError, StreamId,
+    Database, GENESIS, Link, ShopTx, StoreError, StreamId,
     append::{Basis, Lock, Wanted},
     command::new_state,
 };
@@ -45,6 +45,16 @@ impl StoredEvent {
     /// [`StoreError::Newer`] or [`StoreError::Unreadable`].
     pub fn decode<E: Decode + DomainEvent>(&self) -> Result<E, StoreError> {
         decode(&self.event_type, &self.event_version, &self.payload, self.position)
+    }
+
+    /// Whether its hash follows from what it says and from the hash of the event before it; the first one has none before it.
+    #[must_use]
+    pub fn follows(&self, shop: ShopId, previous: Option<&[u8]>) -> bool {
+        let previous = match self.position {
+            1 => Some(GENESIS),
+            _ => previous.and_then(|hash| hash.try_into().ok()),
+        };
+        previous.is_some_and(|previous| self.link(shop).hash(&previous).as_slice() == self.hash)
     }
 
     /// What of it is chained.
