@@ -35,7 +35,6 @@ const PAGE: i64 = 200;
 /// What was known before the erasure, and must not be found after it. Held in memory, and for as long as that takes.
 #[derive(Default)]
 pub struct Before {
-    pub(crate) named: Named,
     pub(crate) words: Words,
     /// Of a person's orders.
     pub(crate) ledger: Option<Ledger>,
@@ -84,7 +83,7 @@ pub async fn erase(
     }
     seen.catch_up(&mut tx, named).await?;
 
-    let Seen { before: Before { named, words, ledger, .. }, fields, .. } = seen;
+    let Seen { named, words, ledger, fields, .. } = seen;
     let contacts = tx.contacts_of(&named.subjects).await?;
     let deliveries = find_bodies(&mut tx, &key, &named.subjects, &contacts, &Search::on_demand(&words)).await?;
     // The others are found again by whom they name: they go in steps.
@@ -104,7 +103,7 @@ pub async fn erase(
     let gone = drop_exports(&mut tx, &named.subjects, now).await?;
     write(&mut tx, id, erased, gone).await?;
     tx.commit().await?;
-    Ok(Some(Before { named, words, ledger, deliveries }))
+    Ok(Some(Before { words, ledger, deliveries }))
 }
 
 /// What follows from an erasure, in steps: a tombstone for each history, and the end of the bodies. Doing it twice is doing it once.
@@ -152,7 +151,9 @@ pub(crate) fn in_steps(streams: &Streams) -> Vec<(&str, Vec<String>)> {
 /// What was read of a person.
 #[derive(Default)]
 struct Seen {
-    before: Before,
+    named: Named,
+    words: Words,
+    ledger: Option<Ledger>,
     /// Up to this position of the log.
     up_to: i64,
     /// By how many values of each there are.
@@ -171,8 +172,7 @@ async fn look(database: &Database, shop: ShopId, request: &Request) -> Result<Se
     let keys = tx.subject_keys(&key, &named.subjects).await?;
     tx.commit().await?;
     name_bodies(database, shop).await?;
-    let before = Before { named: named.clone(), ledger, ..Before::default() };
-    let mut seen = Seen { before, up_to, ..Seen::default() };
+    let mut seen = Seen { named: named.clone(), ledger, up_to, ..Seen::default() };
     for (kind, ids) in in_steps(&named.streams) {
         let mut tx = database.begin(shop).await?;
         seen.read(&mut tx, &keys, (kind, &ids), up_to).await?;
@@ -196,24 +196,24 @@ impl Seen {
             Ok(())
         })
         .await?;
-        match &mut self.before.ledger {
+        match &mut self.ledger {
             Some(ledger) if kind == "order" => ledger.add(tx, &positions, &BTreeSet::new(), |_| {}).await,
             _ => Ok(()),
         }
     }
 
     fn take(&mut self, event: &StoredEvent, keys: &BTreeMap<Subject, SubjectKey>) {
-        for value in ShopTx::values_of(std::slice::from_ref(event), &self.before.named.subjects) {
+        for value in ShopTx::values_of(std::slice::from_ref(event), &self.named.subjects) {
             if let Some(opened) = keys.get(&value.sealed.subject).and_then(|key| value.open(key).ok()) {
                 *self.fields.entry(value.name.clone()).or_default() += 1;
-                self.before.words.collect(&serde_json::from_slice(&opened).unwrap_or_default());
+                self.words.collect(&serde_json::from_slice(&opened).unwrap_or_default());
             }
         }
     }
 
     /// Reads what was written meanwhile, and what is theirs only since. Under the log's lock.
     async fn catch_up(&mut self, tx: &mut ShopTx, named: Named) -> Result<(), StoreError> {
-        let before = std::mem::replace(&mut self.before.named, named.clone());
+        let before = std::mem::replace(&mut self.named, named.clone());
         let mut news = Vec::new();
         loop {
             let page = tx.events_after(self.up_to, PAGE).await?;

@@ -49,16 +49,18 @@ impl ShopTx {
         let mut basis = Basis::load(&mut *self, shop, &ring, &wanted, Lock::Head).await?;
         let mut deciding = Deciding::begin(&mut basis, shop, &ring, &wanted)?;
         let mut appended = Vec::with_capacity(commands.len());
-        let mut decided = News::default();
-        // The database inserts what one part made while the next one is decided.
-        let mut commands = commands.into_iter().peekable();
-        while commands.peek().is_some() {
-            let part = commands.by_ref().take(PART).collect();
+        let (mut commands, mut decided) = (commands.into_iter(), News::default());
+        // The database inserts what one part made while the next one is decided; behind the last one comes none.
+        loop {
+            let part: Vec<Envelope> = commands.by_ref().take(PART).collect();
+            let is_behind_the_last = part.is_empty();
             let (stored, next) = tokio::join!(decided.append_locked(self, shop), deciding.decide(part, &mut appended));
             stored?;
             decided = next?;
+            if is_behind_the_last {
+                break;
+            }
         }
-        decided.append_locked(self, shop).await?;
         basis.snapshots_due(shop, &ring)?.write(self, shop).await?;
         self.note_appended(&appended);
         Ok(appended)
@@ -125,12 +127,15 @@ struct Loaded {
     /// Of the last event that was decided here, if any was.
     hash: Option<[u8; 32]>,
     /// Who was named of it here, and how they are found: it need not be said again.
-    named: HashSet<(Subject, Option<[u8; 16]>)>,
+    named: Known,
 }
+
+/// Subjects, and digests that they are found by.
+type Known = HashSet<(Subject, Option<[u8; 16]>)>;
 
 impl Loaded {
     fn begin(new_state: fn() -> Box<dyn AnyState>) -> Self {
-        Self { state: new_state(), sequence: 0, snapshot: 0, hash: None, named: HashSet::new() }
+        Self { state: new_state(), sequence: 0, snapshot: 0, hash: None, named: Known::new() }
     }
 
     fn is_snapshot_due(&self) -> bool {
@@ -436,13 +441,7 @@ pub(crate) struct News {
 
 impl News {
     /// Notes whom events of a stream are about, but for what is known of it already.
-    fn name(
-        &mut self,
-        stream: &StreamId,
-        named: Named,
-        known: &mut HashSet<(Subject, Option<[u8; 16]>)>,
-        sealer: &mut Sealer,
-    ) {
+    fn name(&mut self, stream: &StreamId, named: Named, known: &mut Known, sealer: &mut Sealer) {
         // What a refund or an edit says of the buyer is the order's, since it names no customer. Once it is known that the
         // customer is redacted, so is what comes of the order.
         let of_redacted = named.redacted.iter().any(|subject| matches!(subject, Subject::Customer(_)));
