@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use domain::Subject;
-use event_store::{SealedThing, ShopTx, StoreError, opened};
+use event_store::{Page, SealedThing, ShopTx, StoreError, opened};
 use serde_json::Value;
 use shopify::persons;
 use uuid::Uuid;
 use vault::{ContactKey, ShopKey};
+
+/// Bodies that are in memory at once: so many, and about so many bytes.
+pub(crate) const PAGE: i64 = 200;
+pub(crate) const PAGE_BYTES: usize = 4 << 20;
 
 /// Whom deliveries are about.
 #[derive(Default)]
@@ -98,6 +102,12 @@ fn contact_name(digest: &[u8]) -> String {
     format!("contact:{}", hex::encode(digest))
 }
 
+struct SealedBody {
+    id: Uuid,
+    topic: String,
+    body: Vec<u8>,
+}
+
 /// The deliveries, settled or put off, whose bodies are about some subjects, or name one of their addresses or numbers. Bodies of which
 /// nobody has written down whom they are about are opened; those that are no JSON are searched for the words.
 ///
@@ -110,7 +120,6 @@ pub async fn find_bodies(
     contacts: &[Vec<u8>],
     words: &[String],
 ) -> Result<BTreeSet<Uuid>, StoreError> {
-    const PAGE: i64 = 200;
     let shop = tx.shop();
     let own: Vec<String> = subjects.iter().map(Subject::to_string).collect();
     let shared: Vec<String> = contacts.iter().map(|digest| contact_name(digest)).collect();
@@ -133,22 +142,25 @@ pub async fn find_bodies(
     let mut found: BTreeSet<Uuid> = known.into_iter().collect();
     let mut after = Uuid::nil();
     loop {
-        let page = sqlx::query!(
-            r#"SELECT id, topic, body AS "body!"
-               FROM inbox
-               WHERE shop_id = $1 AND id > $2 AND body IS NOT NULL AND NOT subjects_known
-                 AND (status <> 'pending' OR attempts > 0)
-               ORDER BY id
-               LIMIT $3"#,
-            shop.0,
-            after,
-            PAGE,
-        )
-        .fetch_all(&mut **tx)
-        .await?;
-        let Some(last) = page.last() else { break };
+        let mut page = Page::of_at_most(PAGE, PAGE_BYTES);
+        while let Some(count) = page.wants() {
+            let deliveries = sqlx::query_as!(
+                SealedBody,
+                r#"SELECT id, topic, body AS "body!"
+                   FROM inbox
+                   WHERE shop_id = $1 AND id > $2 AND body IS NOT NULL AND NOT subjects_known
+                     AND (status <> 'pending' OR attempts > 0)
+                   ORDER BY id
+                   LIMIT $3"#,
+                shop.0,
+                page.rows.last().map_or(after, |last: &SealedBody| last.id),
+                count,
+            );
+            page.take(count, deliveries.fetch(&mut **tx), |delivery| delivery.body.len()).await?;
+        }
+        let Some(last) = page.rows.last() else { break };
         after = last.id;
-        for delivery in page {
+        for delivery in page.rows {
             let body = opened(SealedThing::Body, key.body(delivery.id).open(&delivery.body));
             let Ok(body) = body else { continue };
             let is_about = match parsed(&body) {
