@@ -226,7 +226,8 @@ pub async fn sign_if_due(
     let news = head - last.as_ref().map_or(0, |last| last.position);
     let is_old = last.is_none_or(|last| now - last.at >= AT_LEAST);
     // Less than was signed is found to be wrong.
-    if news >= EVERY || news < 0 || news > 0 && is_old {
+    let is_due = !(0..EVERY).contains(&news) || news > 0 && is_old;
+    if is_due {
         return sign(database, shop, keys, now).await.map(Some);
     }
     Ok(None)
