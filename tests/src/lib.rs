@@ -20,6 +20,7 @@ pub mod repository;
 mod shop;
 pub mod storm;
 pub mod surface;
+pub mod tampering;
 
 pub use ask::{number, until};
 pub use database::{Cluster, Login, TestDatabase};

@@ -417,19 +417,23 @@ impl std::str::FromStr for AsOf {
 
 /// `verify`
 #[derive(Debug, ClapArgs)]
+#[command(group = clap::ArgGroup::new("of_one").args(["shop", "bundle"]))]
 pub struct VerifyArgs {
     /// The shop: its permanent domain, or our id [default: every shop, those too that were erased]
     #[arg(long)]
     pub shop: Option<ShopName>,
     /// A file of checkpoints that were kept elsewhere, as /api/audit/checkpoint answers them: the log must be what they are of
-    #[arg(long, value_name = "FILE", requires = "shop")]
+    #[arg(long, value_name = "FILE", requires = "of_one", conflicts_with = "export")]
     pub anchor: Option<PathBuf>,
     /// Writes the log, what was signed of it and the public keys into a file, which is checked by --bundle
-    #[arg(long, value_name = "FILE", requires = "shop", conflicts_with = "anchor")]
+    #[arg(long, value_name = "FILE", requires = "shop")]
     pub export: Option<PathBuf>,
     /// Checks such a file: needs no database and no settings
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["shop", "anchor", "export"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["shop", "export"])]
     pub bundle: Option<PathBuf>,
+    /// Only compares stored checkpoints whose key is not known; without it, as they prove nothing, there must be none
+    #[arg(long, conflicts_with = "bundle")]
+    pub accept_unknown_keys: bool,
     /// The key, or one of the keys, that must have signed: 32 bytes in base64 or hex, or a file that holds them [default: with
     /// --bundle, the keys that the file itself names; else those of SIGNING_KEYS]
     #[arg(long, value_name = "KEY|FILE")]

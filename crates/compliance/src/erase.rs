@@ -216,7 +216,7 @@ impl Seen {
         let before = std::mem::replace(&mut self.named, named.clone());
         let mut news = Vec::new();
         loop {
-            let page = tx.events_after(self.up_to, PAGE).await?;
+            let page = tx.events_after(self.up_to, PAGE).await?.rows;
             let Some(last) = page.last() else { break };
             self.up_to = last.position;
             let is_theirs = |event: &StoredEvent| {

@@ -105,7 +105,7 @@ impl ShopTx {
             .fetch_optional(&mut **self)
             .await?
             .ok_or(StoreError::NoSuchShop(shop))?;
-        let events = self.events_after(from, PAGE).await?;
+        let events = self.events_after(from, PAGE).await?.rows;
         let Some(position) = events.last().map(|last| last.position) else { return Ok(false) };
         if let Some(key) = self.living_shop_key().await? {
             let mut named = BTreeSet::new();
