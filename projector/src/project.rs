@@ -27,21 +27,21 @@ pub async fn project(claim: &mut Claim, cache: &mut OrderCache) -> Result<u64, S
     // Never past the others: from there on they go together.
     let limit = if furthest > position { BATCH.min(furthest - position) } else { BATCH };
     let page = claim.tx.events_after(position, limit).await?;
-    let Some(last) = page.last().map(|event| event.position) else {
+    let Some(last) = page.rows.last().map(|event| event.position) else {
         return claim.settle(None).await.map(|()| 0);
     };
     let targets = live.iter().filter_map(|checkpoint| Target::new(&checkpoint.projection, checkpoint.generation));
     let mut into: Vec<Target> = targets.collect();
-    let folded = fold_page(&mut claim.tx, cache, &page, &mut into).await?;
+    let folded = fold_page(&mut claim.tx, cache, &page.rows, &mut into).await?;
     for checkpoint in &live {
         advance(&mut claim.tx, checkpoint, folded.up_to).await?;
     }
     if folded.shop_changed {
         rebuild_if_the_zone_changed(&mut claim.tx, &live).await?;
     }
-    let is_full = folded.up_to < last || i64::try_from(page.len()).is_ok_and(|count| count == limit);
-    claim.settle(is_full.then_some(0.0)).await?;
-    let folded = page.iter().take_while(|event| event.position <= folded.up_to).count();
+    let has_more = folded.up_to < last || page.is_full;
+    claim.settle(has_more.then_some(0.0)).await?;
+    let folded = page.rows.iter().take_while(|event| event.position <= folded.up_to).count();
     Ok(u64::try_from(folded).unwrap_or(u64::MAX))
 }
 

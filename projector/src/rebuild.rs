@@ -217,7 +217,7 @@ async fn fold_step(
     checkpoint: &mut Checkpoint,
     limit: i64,
 ) -> Result<(), StoreError> {
-    let page = tx.events_after(checkpoint.position, limit).await?;
+    let page = tx.events_after(checkpoint.position, limit).await?.rows;
     if page.is_empty() {
         return Ok(());
     }

@@ -203,7 +203,7 @@ impl Worker {
             };
             let outcome = match candidate.kind.as_str() {
                 INGEST => in_time(BATCH_PATIENCE, guarded(self.ingest(&candidate))).await,
-                PROJECT => Box::pin(in_time(BATCH_PATIENCE, guarded(self.project(&candidate, cache)))).await,
+                PROJECT => in_time(BATCH_PATIENCE, guarded(self.project(&candidate, cache))).await,
                 REDACT => guarded(self.redact(&candidate)).await,
                 _ => guarded(self.rebuild_stale(&candidate, stop)).await,
             };
@@ -542,9 +542,10 @@ async fn in_time<T>(limit: Duration, work: impl Future<Output = Result<T, StoreE
 }
 
 /// A panic is a fault of ours that some event or body brought to light: it is treated as that one's, and the worker lives.
-async fn guarded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let outcome = AssertUnwindSafe(work).catch_unwind().await;
-    outcome.unwrap_or_else(|_| Err(StoreError::Refused("the work panicked".into())))
+/// Boxed: a worker would hold room for each kind of work.
+fn guarded<T>(work: impl Future<Output = Result<T, StoreError>>) -> impl Future<Output = Result<T, StoreError>> {
+    let work = AssertUnwindSafe(Box::pin(work)).catch_unwind();
+    work.map(|outcome| outcome.unwrap_or_else(|_| Err(StoreError::Refused("the work panicked".into()))))
 }
 
 /// Of a batch that was committed.

@@ -22,6 +22,7 @@ pub mod search;
 mod shop;
 pub mod storm;
 pub mod surface;
+pub mod tampering;
 
 pub use ask::{number, until};
 pub use database::{Cluster, Login, TestDatabase};

@@ -3,17 +3,21 @@
 
 use std::time::Duration;
 
+use api::Role;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ShopId;
 use ecomdash_tests::{
     Shop,
     bodies::{line, order},
-    number,
-    planted::{PERIOD, PLANTED, World, bodies, every_row, others},
+    client, number,
+    planted::{Handler, PERIOD, PLANTED, World, bodies, every_row, others},
+    run,
+    surface::operations,
     until,
 };
 use event_store::verify;
 use ingest::Registration;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -113,6 +117,44 @@ async fn r_97_a_shop_is_erased_once_another_person_has_confirmed_it() {
     assert_nothing_left(&world, world.shop.id).await;
     // Whoever was waited with is erased with it.
     world.certified(&ann, held["id"].as_str().unwrap()).await;
+    // What can be asked about it is answered as it is documented.
+    let role_of = async |role: Role| {
+        let token = api::issue(&world.store, Some(world.shop.id), role, None).await.unwrap();
+        token.secret.expose_secret().to_owned()
+    };
+    for role in [Role::Auditor, Role::Compliance] {
+        let token = role_of(role).await;
+        for operation in operations().iter().filter(|operation| operation.roles().contains(&role.as_str())) {
+            let bodies = match operation.name().as_str() {
+                "POST /api/compliance/redactions" => [
+                    json!({ "kind": "customer", "customer_id": "42", "reason": "case 23" }),
+                    json!({ "kind": "customer", "email": "a@b.example", "reason": "case 23" }),
+                    json!({ "kind": "customer", "email": "a@b.example", "reason": "case 23", "dry_run": true }),
+                ]
+                .to_vec(),
+                "POST /api/compliance/exports" => [
+                    json!({ "customer_id": "42", "reason": "case 23" }),
+                    json!({ "phone": "999 999 999", "reason": "case 23" }),
+                ]
+                .to_vec(),
+                "POST /api/compliance/grants" => {
+                    let auditor = api::issue(&world.store, Some(world.shop.id), Role::Auditor, None).await.unwrap();
+                    [json!({ "token": auditor.id, "reason": "case 23", "hours": 1 })].to_vec()
+                }
+                _ => [json!({})].to_vec(),
+            };
+            for body in bodies {
+                let request = operation.request(&client(), &world.server.url, &[]).bearer_auth(&token);
+                let request = if operation.value["requestBody"].is_object() { request.json(&body) } else { request };
+                let status = request.send().await.unwrap().status().as_u16();
+                let documented = operation.value["responses"].as_object().unwrap();
+                assert!(status < 500 && documented.contains_key(&status.to_string()), "{}: {status}", operation.name());
+            }
+        }
+    }
+    // By its domain it is not known any more: it is said by what it is.
+    let (ok, text) = run(&world.database, &["redact", "list", "--shop", &world.shop.domain]);
+    assert!(!ok && text.contains("was erased at") && text.contains(&format!("--shop {}", world.shop.id)), "{text}");
     // The merchant is out, a delivery is that of a shop that nobody knows, and the neighbour is as before.
     assert_eq!(world.shop.get("/api/dashboard/stats?from=2026-11-01&to=2026-11-30").await.0, 401);
     assert_eq!(world.shop.deliver("orders/create", &others()[0].1).await, 200);
@@ -186,8 +228,17 @@ async fn r_55_a_late_request_erases_the_old_installation_and_not_the_new_one() {
     assert_eq!(redaction.erased.as_ref().unwrap().goes_on_as, Some(now));
     let told = json!({ "id": id, "erased": redaction.erased, "receipt": redaction.receipt });
     world.assert_genuine_of(world.shop.id, &told);
-    // Its receipt is shown by its id to whoever runs the service; its handlers now handle the new one.
-    let (ok, text) = ecomdash_tests::run(&world.database, &["redact", "list", "--shop", &world.shop.id.to_string()]);
+    // Its receipt is shown by its id to whoever runs the service, and to its handlers, who now handle the new one.
+    let (status, shown) = ann.get(&format!("/api/compliance/redactions/{id}")).await;
+    assert_eq!((status, &shown["status"]), (200, &json!("certified")), "{shown}");
+    world.assert_genuine_of(world.shop.id, &shown);
+    let stranger = Shop::register(&world.store, &world.server.url, "UTC", "USD").await;
+    let token = api::issue(&world.store, Some(stranger.id), Role::Compliance, None).await.unwrap();
+    let stranger = Handler { token: token.secret.expose_secret().to_owned(), url: &world.server.url };
+    assert_eq!(stranger.get(&format!("/api/compliance/redactions/{id}")).await.0, 404, "nobody else's");
+    let (ok, text) = run(&world.database, &["redact", "list", "--shop", &world.shop.domain]);
+    assert!(ok && text.contains("one before it") && text.contains(&world.shop.id.to_string()), "{text}");
+    let (ok, text) = run(&world.database, &["redact", "list", "--shop", &world.shop.id.to_string()]);
     assert!(ok && text.contains("certified"), "{text}");
     assert_eq!(ann.get("/api/compliance/redactions").await.1["items"], json!([]));
 
@@ -346,4 +397,32 @@ async fn who_comes_back_while_the_request_waits_keeps_what_came_since() {
     .await;
     assert_eq!(world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 2);
     assert_nothing_left(&world, world.shop.id).await;
+}
+
+/// A body that does not open is in nobody's way: it is put aside, and told of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_body_from_before_a_registration_is_a_dead_letter_and_no_obstacle() {
+    let world = World::new().await;
+    let domain = format!("s{}.myshopify.com", Uuid::new_v4().simple());
+    let mut sender = world.shop.at(&world.server.url);
+    sender.domain = domain.clone();
+    for id in 1..=3 {
+        let body = order(id, "2026-11-05T12:00:00Z", vec![line(id, "1.00", 1)]).0;
+        assert_eq!(sender.deliver("orders/create", &body).await, 200);
+    }
+    let mut superuser = world.database.superuser().await;
+    let damage = "UPDATE inbox_unclaimed SET body = set_byte(body, 40, get_byte(body, 40) # 1)
+                  WHERE id = (SELECT id FROM inbox_unclaimed ORDER BY received_at LIMIT 1)";
+    sqlx::query(damage).execute(&mut superuser).await.unwrap();
+    let shop = Shop::register_as(&world.store, &world.server.url, &domain, "UTC", "USD").await;
+    assert_eq!(shop.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 2);
+    let mut tx = world.store.begin(shop.id).await.unwrap();
+    let dead = ingest::list(&mut tx, Some(ingest::InboxStatus::Dead), 10).await.unwrap();
+    assert_eq!(dead.len(), 1);
+    assert!(dead[0].reason.as_ref().unwrap().contains("does not open"), "{dead:?}");
+    assert_eq!(
+        number(&mut superuser, "SELECT count(*) FROM inbox WHERE status = 'dead' AND body IS NOT NULL").await,
+        1
+    );
+    assert_eq!(number(&mut superuser, "SELECT count(*) FROM inbox_unclaimed").await, 0);
 }

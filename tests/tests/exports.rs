@@ -62,6 +62,13 @@ async fn an_export_says_all_that_is_kept_of_somebody_and_goes_with_them() {
     assert!(!text.contains(OF_OTHER) && !text.contains("\"sealed\""), "and nothing of anybody else");
     let (status, page) = ann.fetch(id, "html").await;
     assert_eq!((status, World::found_in(&page).len()), (200, PLANTED.len()), "{page}");
+    // In words, and with what was bought.
+    for (there, words) in
+        [("Order placed, recorded on ", true), ("Thing 1", true), ("[sealed]", false), ("OrderPlaced", false)]
+    {
+        assert_eq!(page.contains(there), words, "{there}: {page}");
+    }
+    assert!(!text.contains("[sealed]"), "{text}");
     assert_eq!(ann.fetch(id, "xml").await.0, 400);
     assert_eq!(open().await, json!([]), "it is answered");
     let fetched =

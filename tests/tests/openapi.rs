@@ -50,10 +50,10 @@ async fn redaction(store: &Database, shop: &Shop) -> String {
     id
 }
 
-/// Asks for what is kept of somebody, and waits until it can be fetched.
+/// Asks for what is kept of somebody whom nobody erases, and waits until it can be fetched.
 async fn export(store: &Database, shop: &Shop) -> String {
     let mut tx = store.begin(shop.id).await.unwrap();
-    let whom = compliance::Whom::Customer(domain::ids::CustomerId(99));
+    let whom = compliance::Whom::Customer(domain::ids::CustomerId(98));
     let reason = "case 12".parse().unwrap();
     let asked = compliance::ask_export(&mut tx, &whom, &reason, "ann", chrono::Utc::now()).await.unwrap();
     let compliance::ExportAnswer::Asked(id) = asked else { panic!("asked") };

@@ -4,9 +4,14 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use api::Role;
+use chrono::{TimeDelta, Utc};
+use compliance::{Answer, Whom};
 use domain::{
-    Subject,
+    Command, Digest, Subject, Version,
+    compliance::{ComplianceKind, ComplianceRequest},
+    document::DocumentCommand,
     ids::{CustomerId, OrderId},
+    redaction::{Redaction, RedactionCommand, Request},
 };
 use ecomdash_tests::{
     Shop,
@@ -15,6 +20,7 @@ use ecomdash_tests::{
     planted::{Handler, PERIOD, PLANTED, World, ZEBEDEE, bodies, every_row, others},
     run, until,
 };
+use event_store::{Envelope, Metadata, shop_key};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -82,8 +88,9 @@ async fn r_97_what_could_be_read_of_a_customer_cannot_be_read_again_whatever_com
     assert!(ok && text.contains("the same figures"), "{text}");
     assert_eq!(world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"], metrics);
     assert_eq!(World::found_in(&world.readable().await), [""; 0], "rebuilt");
-    let (ok, text) = run(&world.database, &["verify"]);
-    assert!(ok && text.contains("unbroken"), "{text}");
+    let verified = command_on(&world.database).arg("verify").env("SIGNING_KEYS", &world.seed).output().unwrap();
+    let text = String::from_utf8_lossy(&verified.stdout);
+    assert!(verified.status.success() && text.contains("unbroken"), "{text}");
     // The other customer is as before.
     let mut tx = world.store.begin(world.shop.id).await.unwrap();
     let jane = BTreeSet::from([Subject::Customer(CustomerId(5_000_002)), Subject::Order(OrderId(2))]);
@@ -129,6 +136,13 @@ async fn shopify_s_request_is_done_at_once_and_held_where_it_names_no_number() {
     }
     world.shop.stats(PERIOD.0, PERIOD.1).await;
     assert_eq!(list().await.len(), 2);
+    // Whoever has the log cannot confirm a guess at an address: no digest of these bodies is in it.
+    let mut superuser = world.database.superuser().await;
+    for body in [&by_number, &by_email] {
+        let digest = shopify::body_digest(body.to_string().as_bytes());
+        let in_log = format!("SELECT count(*) FROM events e WHERE e::text LIKE '%{digest}%'");
+        assert_eq!(number(&mut superuser, &in_log).await, 0);
+    }
     // Nothing else is taken for a request, whatever topic it came under.
     let mut more = by_number.clone();
     more["orders_requested"] = json!([1]);
@@ -256,6 +270,13 @@ async fn a_log_of_an_older_release_is_looked_through() {
     let forget = "DELETE FROM subject_streams; DELETE FROM subject_contacts; DELETE FROM inbox_subjects;
                   UPDATE heads SET subjects_position = 0; UPDATE inbox SET subjects_known = false";
     sqlx::raw_sql(forget).execute(&mut superuser).await.unwrap();
+    // Who says so is kept for ever, too.
+    for by in ["jane@example.com", "+1 613 555 0142"] {
+        let asked =
+            ["redact", "customer", "--shop", &world.shop.domain, "--id", "42", "--reason", "case 14", "--by", by];
+        let (ok, text) = run(&world.database, &asked);
+        assert!(!ok && text.contains("kept for ever"), "{text}");
+    }
     let mut command = command_on(&world.database);
     command.args(["redact", "customer", "--shop", &world.shop.domain, "--phone", "+1-555-010-77-88"]);
     command.args(["--reason", "case 14", "--by", "ann", "--now", "bob"]);
@@ -299,4 +320,99 @@ async fn what_waits_of_a_paused_shop_is_settled_before_somebody_is_erased() {
     assert_eq!(number(&mut superuser, pending).await, 0);
     assert_eq!(number(&mut superuser, "SELECT count(*) FROM inbox WHERE status = 'dead'").await, 1, "what was put off");
     assert_eq!(world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 2, "no sale is lost");
+}
+
+/// What a release before wrote of a request, under the digest of its body, is still the same request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_an_older_release_took_in_is_known_when_it_comes_again() {
+    let world = World::new().await;
+    let body = json!({ "shop_id": 1, "shop_domain": world.shop.domain, "orders_to_redact": [],
+                       "customer": { "id": 42, "email": "zebedee.q@planted.example", "phone": null } });
+    let (digest, at) = (shopify::body_digest(body.to_string().as_bytes()), Utc::now() - TimeDelta::days(1));
+    let mut tx = world.store.begin(world.shop.id).await.unwrap();
+    let id = Digest(shop_key(&mut tx).await.unwrap().pseudonym(&digest.0)).to_string();
+    let version = Version { updated_at: Some(at), triggered_at: Some(at), digest, revision: shopify::REVISION };
+    let value = ComplianceRequest {
+        kind: ComplianceKind::CustomerRedaction,
+        received_at: at,
+        data_request: None,
+        customer_id: Some(CustomerId(42)),
+        contact: None,
+        orders: Vec::new(),
+    };
+    let observed = Command::Compliance("customer_redaction/42".to_owned(), DocumentCommand::Observe { version, value });
+    tx.execute(vec![Envelope::new(observed, Metadata::from_source("webhook"))]).await.unwrap();
+    let request = RedactionCommand::Request(Request {
+        subjects: vec![ZEBEDEE],
+        reason: "customers/redact".to_owned(),
+        by: "webhook".to_owned(),
+        at,
+        due_at: at + TimeDelta::days(9),
+        request: None,
+        needs_confirmation: false,
+        triggered_at: None,
+    });
+    compliance::tell(&mut tx, &id, request, "webhook").await.unwrap();
+    tx.commit().await.unwrap();
+    let handler = world.as_handler().await;
+    assert_eq!(world.shop.deliver("customers/redact", &body).await, 200);
+    world.shop.stats(PERIOD.0, PERIOD.1).await;
+    let (_, list) = handler.get("/api/compliance/redactions").await;
+    assert_eq!((list["items"].as_array().unwrap().len(), &list["items"][0]["id"]), (1, &json!(id)), "{list}");
+}
+
+/// The receipt tells where something is left, wherever that is, and where a figure moved.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_tells_of_what_is_left_beside_a_body_and_of_a_row_of_the_ledger_that_changed() {
+    let receipt_after = async |harm: &str| {
+        let world = World::new().await;
+        world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
+        let (mut tx, now) = (world.store.begin(world.shop.id).await.unwrap(), Utc::now());
+        let (reason, by, hold) = ("case 40".parse().unwrap(), "ann".to_owned(), TimeDelta::days(3));
+        let ask = compliance::Ask { whom: Whom::Customer(CustomerId(42)), reason, by, at: now, hold, all: false };
+        let Answer::Asked { id, .. } = compliance::ask(&mut tx, ask).await.unwrap() else { panic!() };
+        tx.commit().await.unwrap();
+        let then = now + TimeDelta::days(4);
+        let before = compliance::erase(&world.store, world.shop.id, &id, then).await.unwrap();
+        let mut superuser = world.database.superuser().await;
+        sqlx::query(harm).execute(&mut superuser).await.unwrap();
+        compliance::certify(&world.store, world.shop.id, &id, &world.signing, before, then).await.unwrap();
+        let mut tx = world.store.begin(world.shop.id).await.unwrap();
+        let redaction: Redaction = tx.load(&id).await.unwrap();
+        assert!(World::found_in(&world.readable().await).len() <= 1);
+        redaction.receipt.unwrap()
+    };
+    let receipt = receipt_after("SELECT 1").await;
+    assert_eq!((receipt.found, receipt.sums_unchanged), (0, Some(true)));
+    let note = "UPDATE inbox SET note = 'of Zebedee' WHERE topic = 'checkouts/create'";
+    assert_eq!(receipt_after(note).await.found, 1);
+    let row = "UPDATE sale_fact SET tax_minor = tax_minor + 1 WHERE (position, ordinal) = (SELECT position, ordinal FROM sale_fact LIMIT 1)";
+    assert_eq!(receipt_after(row).await.sums_unchanged, Some(false));
+    let row =
+        "INSERT INTO sale_fact SELECT (jsonb_populate_record(f, '{\"ordinal\": 999}')).* FROM sale_fact f LIMIT 1";
+    assert_eq!(receipt_after(row).await.sums_unchanged, Some(false));
+}
+
+/// Somebody with hundreds of orders: others write meanwhile, and all of it is erased.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_with_many_orders_is_erased_in_steps() {
+    let world = World::new().await;
+    let placed = |id: u64| {
+        let body = order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]);
+        body.with("customer", json!({ "id": 42 })).with("note", json!(format!("please ring twice, {id}"))).0
+    };
+    world.deliver_all(&(1..=120).map(|id| ("orders/create", placed(id))).collect::<Vec<_>>()).await;
+    let sums = world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"].clone();
+    let (ann, bob) = (world.as_handler().await, world.as_handler().await);
+    let (_, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 41" })).await;
+    let id = asked["id"].as_str().unwrap();
+    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &json!({})).await.0, 200);
+    let done = world.certified(&ann, id).await;
+    world.assert_genuine(&done);
+    assert_eq!((&done["erased"]["streams"], &done["erased"]["bodies"]), (&json!(120), &json!(120)), "{done}");
+    assert_eq!(World::found_in(&world.readable().await), [""; 0]);
+    assert_eq!(world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"], sums);
+    let mut superuser = world.database.superuser().await;
+    let tombstones = "SELECT count(*) FROM events WHERE event_type = 'OrderRedacted'";
+    assert_eq!(number(&mut superuser, tombstones).await, 120);
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::Version, response::Response};
-use event_store::{Checkpoint, StoreError, Trust, Verification, Verified};
+use event_store::{Checkpoint, StoreError, Trust, Verification, Verified, sign};
 use futures::{Stream, stream};
 use serde::Serialize;
 use serde_json::json;
@@ -31,8 +31,10 @@ pub struct CheckpointInfo {
 /// beside them is told to come again.
 ///
 /// A JSON value a line. Of a long log the first ones are `{"progress": {"events", "of"}}`; the last one is the outcome:
-/// `{"valid", "events", "hash", "first_bad", "checkpoints", "unchecked_signatures"}`. `first_bad` is `null` or
-/// `{"position", "what"}`; what stands before it is good.
+/// `{"valid", "events", "hash", "first_bad", "checkpoints", "signed_up_to", "unchecked_signatures", "unknown_key"}`. `first_bad` is
+/// `null` or `{"position", "what"}`; what stands before it is good. Up to `signed_up_to` the log is what a known key has signed. A
+/// checkpoint of a key that is not known here proves nothing: as long as there is one, `valid` is `false`, and `unknown_key` names
+/// the key of the first.
 #[utoipa::path(
     get, path = "/api/audit/verify", tag = "audit",
     responses(
@@ -42,10 +44,15 @@ pub struct CheckpointInfo {
 )]
 pub async fn verify(auditor: Auditor, version: Version, State(app): State<App>) -> Result<Response, ApiError> {
     let keys = app.signing.as_ref().map(|signing| signing.public()).unwrap_or_default();
-    let trust = Trust { keys, anchors: Vec::new() };
-    let turn = Arc::clone(&app.verifying).try_acquire_owned().map_err(|_| ApiError::Unavailable(None))?;
+    let trust = Trust { keys, ..Trust::default() };
+    let turn = turn(&app)?;
     let verification = Verification::begin(&app.database, auditor.shop, trust).await?;
     ndjson::answer(version, told(verification, turn)).await
+}
+
+/// Whoever comes beside those that may read a log at once comes again.
+fn turn(app: &App) -> Result<OwnedSemaphorePermit, ApiError> {
+    Arc::clone(&app.verifying).try_acquire_owned().map_err(|_| ApiError::Unavailable(None))
 }
 
 /// Lines while it goes on, and the last one.
@@ -75,31 +82,34 @@ fn outcome(verified: &Verified) -> serde_json::Value {
         "hash": verified.hash_hex(),
         "first_bad": first_bad.map(|fault| json!({ "position": fault.position, "what": fault.kind.to_string() })),
         "checkpoints": verified.checkpoints,
+        "signed_up_to": verified.signed_up_to,
         "unchecked_signatures": verified.unchecked_signatures,
+        "unknown_key": verified.unknown_key,
     })
 }
 
 /// The signed checkpoint of the log as it is now: kept elsewhere, it shows whether anything before it was ever rewritten.
+///
+/// What was added since the last genuine checkpoint is verified first; of what does not hold, nothing is signed. Only a few logs are
+/// read at once, as by `/api/audit/verify`.
 #[utoipa::path(
     get, path = "/api/audit/checkpoint", tag = "audit",
     responses(
         (status = 200, description = "The checkpoint", body = CheckpointInfo),
-        (status = 409, description = "Another log was signed at this position before"),
+        (status = 409, description = "The log does not follow from what was signed before: nothing is signed"),
     ),
     security(("bearer" = ["auditor"])),
 )]
 pub async fn checkpoint(auditor: Auditor, State(app): State<App>) -> Result<Json<CheckpointInfo>, ApiError> {
     let keys = app.signing.as_ref().ok_or(ApiError::Unavailable(None))?;
-    let mut tx = app.database.begin(auditor.shop).await?;
-    let checkpoint = match tx.checkpoint(keys, (app.clock)()).await {
-        Err(StoreError::BrokenChain { .. }) => {
-            return Err(ApiError::Conflict("another log was signed at this position: verify it".into()));
+    let _turn = turn(&app)?;
+    let checkpoint = match sign(&app.database, auditor.shop, keys, (app.clock)()).await {
+        Err(StoreError::BrokenChain { position, what, .. }) => {
+            return Err(ApiError::Conflict(format!("nothing is signed: at position {position}, {what}").into()));
         }
         outcome => outcome?,
     };
-    tx.commit().await?;
     let of_key = keys.public().into_iter().find(|(id, _)| *id == checkpoint.key_id);
-    // Signed by a key that was taken away since.
-    let public_key = of_key.map(|(_, key)| key).unwrap_or_default();
+    let (_, public_key) = of_key.ok_or_else(|| ApiError::Internal("a checkpoint of no key of ours".into()))?;
     Ok(Json(CheckpointInfo { checkpoint, public_key }))
 }

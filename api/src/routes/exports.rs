@@ -9,13 +9,13 @@ use axum::{
     http::{HeaderName, StatusCode, header},
 };
 use chrono::{DateTime, Utc};
-use compliance::{ExportAnswer, Reason};
+use compliance::ExportAnswer;
 use domain::export::{Built, Export, ExportCommand, ExportError, ExportRequest, ExportStatus};
 use event_store::{ShopTx, StoreError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::redactions::{MatchInfo, PageQuery, bad, customer_named, id_of};
+use super::redactions::{MatchInfo, PageQuery, bad, customer_named, id_of, reason_of};
 use crate::{ApiError, App, auth::Handler};
 
 const UNKNOWN: ApiError = ApiError::NotFound("no such export");
@@ -93,6 +93,7 @@ pub struct Exports {
         (status = 200, description = "Who has to be chosen from", body = ExportAsked),
         (status = 400, description = "It cannot be understood; the detail says what to change"),
         (status = 404, description = "Nobody is known by that"),
+        (status = 409, description = "The shop is erased: nobody can be found by address or number"),
     ),
     security(("bearer" = ["compliance"])),
 )]
@@ -102,7 +103,7 @@ pub async fn request(
     body: Result<Json<NewExport>, JsonRejection>,
 ) -> Result<(StatusCode, Json<ExportAsked>), ApiError> {
     let Json(asked) = body?;
-    let reason: Reason = asked.reason.parse().map_err(bad)?;
+    let reason = reason_of(&asked.reason)?;
     let whom = customer_named(asked.customer_id.as_deref(), asked.email.as_deref(), asked.phone.as_deref())?;
     let mut tx = app.database.begin(handler.shop).await?;
     match compliance::ask_export(&mut tx, &whom, &reason, &handler.actor(), (app.clock)()).await? {

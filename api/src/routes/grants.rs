@@ -10,14 +10,14 @@ use axum::{
     http::StatusCode,
 };
 use chrono::{DateTime, Utc};
-use compliance::{Reason, grant};
+use compliance::grant;
 use domain::grant::{Grant, GrantError};
 use event_store::{ShopTx, StoreError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::redactions::{PageQuery, bad, cut};
+use super::redactions::{PageQuery, cut, reason_of};
 use crate::{ApiError, App, Role, auth::Handler, tokens};
 
 const UNKNOWN: ApiError = ApiError::NotFound("no such grant");
@@ -107,7 +107,7 @@ pub async fn issue(
     body: Result<Json<GrantRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<GrantInfo>), ApiError> {
     let Json(asked) = body?;
-    let reason: Reason = asked.reason.parse().map_err(bad)?;
+    let reason = reason_of(&asked.reason)?;
     let now = (app.clock)();
     let tokens = tokens::list(&app.database, Some(handler.shop)).await?;
     let is_auditor = |token: &tokens::TokenInfo| token.role == Role::Auditor.as_str() && token.is_good(now);

@@ -179,6 +179,7 @@ pub struct HoldRequest {
         (status = 200, description = "Who would be erased, or who has to be chosen from", body = RedactionAnswer),
         (status = 400, description = "It cannot be understood; the detail says what to change"),
         (status = 404, description = "Nobody is known by that"),
+        (status = 409, description = "The shop is erased: nobody can be found by address or number"),
     ),
     security(("bearer" = ["compliance"])),
 )]
@@ -188,17 +189,15 @@ pub async fn request(
     body: Result<Json<RedactionRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<RedactionAnswer>), ApiError> {
     let Json(asked) = body?;
-    let reason: Reason = asked.reason.parse().map_err(bad)?;
+    let reason = reason_of(&asked.reason)?;
     let whom = match (asked.kind.as_str(), &asked.customer_id, &asked.email, &asked.phone) {
         ("customer", id, email, phone) => customer_named(id.as_deref(), email.as_deref(), phone.as_deref())?,
         ("shop", None, None, None) => Whom::Shop,
         ("shop", ..) => return Err(bad("the whole shop is meant: name nobody")),
         _ => return Err(bad("`kind` is `customer` or `shop`")),
     };
-    let mut tx = app.database.begin(handler.shop).await?;
     if asked.dry_run {
-        let plan = compliance::plan(&mut tx, &whom).await?;
-        tx.commit().await?;
+        let plan = compliance::plan(&app.database, handler.shop, &whom).await?;
         let matches = plan.matches.iter().map(MatchInfo::from).collect();
         return Ok((StatusCode::OK, Json(RedactionAnswer { id: None, status: "dry_run", due_at: None, matches })));
     }
@@ -210,6 +209,7 @@ pub async fn request(
         hold: TimeDelta::hours(app.redaction_hold_hours.into()),
         all: asked.all,
     };
+    let mut tx = app.database.begin(handler.shop).await?;
     match compliance::ask(&mut tx, ask).await? {
         Answer::Nobody => Err(ApiError::NotFound("nobody is known by that")),
         Answer::Several(found) => {
@@ -266,7 +266,7 @@ pub async fn list(
     Ok(Json(Redactions { items, next_cursor }))
 }
 
-/// One of them.
+/// One of them; also that of the whole shop from before the app was put in again, where this one goes on in its place.
 #[utoipa::path(
     get, path = "/api/compliance/redactions/{id}", tag = "compliance",
     params(("id" = String, Path, description = "The redaction's id")),
@@ -283,7 +283,20 @@ pub async fn one(
 ) -> Result<Json<RedactionInfo>, ApiError> {
     let id = id_of(path)?;
     let mut tx = app.database.begin_reading(handler.shop).await?;
-    shown(&mut tx, id).await
+    let own = tx.load::<Redaction>(&id).await?;
+    if own.status().is_some() {
+        return Ok(Json(RedactionInfo::of(id, own)));
+    }
+    let former = ingest::predecessors(&mut tx, Some(handler.shop), None).await?;
+    tx.commit().await?;
+    for before in former {
+        let mut tx = app.database.begin_reading(before.shop).await?;
+        let redaction: Redaction = tx.load(&id).await?;
+        if redaction.request.as_ref().is_some_and(Request::is_of_shop) {
+            return Ok(Json(RedactionInfo::of(id, redaction)));
+        }
+    }
+    Err(UNKNOWN)
 }
 
 async fn shown(tx: &mut event_store::ShopTx, id: String) -> Result<Json<RedactionInfo>, ApiError> {
@@ -350,7 +363,7 @@ pub async fn hold(
     body: Result<Json<HoldRequest>, JsonRejection>,
 ) -> Result<Json<RedactionInfo>, ApiError> {
     let Json(HoldRequest { reason }) = body?;
-    let reason: Reason = reason.parse().map_err(bad)?;
+    let reason = reason_of(&reason)?;
     act(handler, &app, path, |by, at| RedactionCommand::Hold { reason: reason.to_string(), by, at }).await
 }
 
@@ -403,6 +416,11 @@ async fn act(
 pub(super) fn id_of(path: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
     let Path(id) = path?;
     if id.contains('\0') { Err(ApiError::NotFound("no such id")) } else { Ok(id) }
+}
+
+/// Why something is to be.
+pub(super) fn reason_of(text: &str) -> Result<Reason, ApiError> {
+    text.parse().map_err(|fault| ApiError::BadRequest(format!("`reason`: {fault}").into()))
 }
 
 pub(super) fn bad(detail: &'static str) -> ApiError {

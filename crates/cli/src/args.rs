@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use api::Role;
 use chrono::{DateTime, Duration, Utc};
 use clap::{Args as ClapArgs, Parser, Subcommand, builder::PossibleValuesParser};
-use compliance::Reason;
+use compliance::{Reason, Who};
 use domain::{
     Currency, Zone,
     snapshot::{AGGREGATE_TYPES, all_event_types},
@@ -196,15 +196,15 @@ pub struct AskArgs {
     /// Why; kept for ever, so without anybody's address or number
     #[arg(long)]
     pub reason: Reason,
-    /// Who asks
+    /// Who asks; kept for ever, as the reason is
     #[arg(long, default_value = "command")]
-    pub by: String,
+    pub by: Who,
     /// Shows who would be erased, and does nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Does not wait, on the word of a second person
     #[arg(long, value_name = "WHO CONFIRMS")]
-    pub now: Option<String>,
+    pub now: Option<Who>,
 }
 
 /// A shop, which may be one that was erased.
@@ -250,9 +250,9 @@ pub struct WhichRedaction {
     /// Of which shop: its permanent domain, or our id
     #[arg(long)]
     pub shop: ShopName,
-    /// Who says so
+    /// Who says so; kept for ever, as a reason is
     #[arg(long, default_value = "command")]
-    pub by: String,
+    pub by: Who,
 }
 
 /// `shop …`
@@ -417,19 +417,23 @@ impl std::str::FromStr for AsOf {
 
 /// `verify`
 #[derive(Debug, ClapArgs)]
+#[command(group = clap::ArgGroup::new("of_one").args(["shop", "bundle"]))]
 pub struct VerifyArgs {
     /// The shop: its permanent domain, or our id [default: every shop, those too that were erased]
     #[arg(long)]
     pub shop: Option<ShopName>,
     /// A file of checkpoints that were kept elsewhere, as /api/audit/checkpoint answers them: the log must be what they are of
-    #[arg(long, value_name = "FILE", requires = "shop")]
+    #[arg(long, value_name = "FILE", requires = "of_one", conflicts_with = "export")]
     pub anchor: Option<PathBuf>,
     /// Writes the log, what was signed of it and the public keys into a file, which is checked by --bundle
-    #[arg(long, value_name = "FILE", requires = "shop", conflicts_with = "anchor")]
+    #[arg(long, value_name = "FILE", requires = "shop")]
     pub export: Option<PathBuf>,
     /// Checks such a file: needs no database and no settings
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["shop", "anchor", "export"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["shop", "export"])]
     pub bundle: Option<PathBuf>,
+    /// Only compares stored checkpoints whose key is not known; without it, as they prove nothing, there must be none
+    #[arg(long, conflicts_with = "bundle")]
+    pub accept_unknown_keys: bool,
     /// The key, or one of the keys, that must have signed: 32 bytes in base64 or hex, or a file that holds them [default: with
     /// --bundle, the keys that the file itself names; else those of SIGNING_KEYS]
     #[arg(long, value_name = "KEY|FILE")]
@@ -453,9 +457,9 @@ pub enum GrantCommand {
         /// For so many hours
         #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=72))]
         hours: u32,
-        /// Who grants it
+        /// Who grants it; kept for ever, as the reason is
         #[arg(long, default_value = "command")]
-        by: String,
+        by: Who,
     },
     /// Lists a shop's grants, newest first
     List {
@@ -470,9 +474,9 @@ pub enum GrantCommand {
         /// Of which shop
         #[arg(long)]
         shop: ShopDomain,
-        /// Who says so
+        /// Who says so; kept for ever, as a reason is
         #[arg(long, default_value = "command")]
-        by: String,
+        by: Who,
     },
 }
 

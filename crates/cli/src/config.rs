@@ -37,7 +37,8 @@ pub struct Environment {
     /// Master keys, 32 bytes each in base64 or hex
     #[arg(long, env = "ENCRYPTION_KEYS", hide = true, hide_env_values = true)]
     pub encryption_keys: Option<SecretString>,
-    /// Ed25519 seeds that receipts and checkpoints are signed with, 32 bytes each in base64 or hex
+    /// Ed25519 seeds that receipts and checkpoints are signed with, 32 bytes each in base64 or hex; behind them public keys of
+    /// former ones, with `public:` before each
     #[arg(long, env = "SIGNING_KEYS", hide = true, hide_env_values = true)]
     pub signing_keys: Option<SecretString>,
     /// File that receipts of redactions are kept in, outside the database and its backups

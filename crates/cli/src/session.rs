@@ -3,9 +3,10 @@
 use std::{str::FromStr, time::Duration};
 
 use anyhow::{Context, bail};
+use chrono::SecondsFormat;
 use domain::ShopId;
 use event_store::{Database, DatabaseOptions, migrate, schema_is_current};
-use ingest::{DirectoryEntry, KeyUse};
+use ingest::{DirectoryEntry, FormerShop, KeyUse};
 use secrecy::ExposeSecret;
 use shopify::ShopDomain;
 use sqlx::postgres::PgConnectOptions;
@@ -172,8 +173,25 @@ impl Session {
     pub async fn shop(&self, domain: &ShopDomain) -> anyhow::Result<DirectoryEntry> {
         let mut fleet = self.database.begin_fleet().await?;
         let entry = ingest::find(&mut fleet, domain).await?;
+        let former = match entry {
+            None => ingest::predecessors(&mut fleet, None, Some(domain)).await?,
+            Some(_) => Vec::new(),
+        };
         fleet.commit().await?;
-        entry.with_context(|| format!("no shop {domain} is registered"))
+        entry.with_context(|| match former.first() {
+            None => format!("no shop {domain} is registered"),
+            Some(erased) => format!("no shop {domain} is registered: {}", told(erased)),
+        })
+    }
+
+    /// What is to be known of the shops that were erased before one of them was registered under the same domain.
+    pub async fn erased_before(&self, name: &ShopName) -> anyhow::Result<Vec<String>> {
+        let ShopName::Domain(domain) = name else { return Ok(Vec::new()) };
+        let mut fleet = self.database.begin_fleet().await?;
+        let shop = ingest::find(&mut fleet, domain).await?.map(|entry| entry.shop);
+        let former = ingest::predecessors(&mut fleet, shop, Some(domain)).await?;
+        fleet.commit().await?;
+        Ok(former.iter().map(told).collect())
     }
 
     /// Our id of a shop, which may be one that was erased.
@@ -217,6 +235,12 @@ impl Session {
             }
         }
     }
+}
+
+fn told(erased: &FormerShop) -> String {
+    let FormerShop { shop, erased_at } = erased;
+    let erased_at = erased_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    format!("it was erased at {erased_at}, and its receipts are listed by `ecomdash redact list --shop {shop}`")
 }
 
 /// How to open a pool of connections.

@@ -16,7 +16,7 @@ use serde_json::Value;
 use uuid::Uuid;
 use vault::SubjectKey;
 
-/// Events of a page, which is in memory as a whole.
+/// Events of a page at most, which is in memory as a whole; long ones make shorter pages.
 const PAGE: i64 = 100;
 
 const SEALED: &str = "[sealed]";
@@ -255,8 +255,32 @@ pub async fn headings(
     after: i64,
     limit: i64,
 ) -> Result<Vec<Heading>, StoreError> {
-    let events = tx.history_after(aggregate_type, aggregate_id, after, limit).await?;
-    Ok(events.into_iter().map(Heading::of).collect())
+    let shop = tx.shop();
+    let events = sqlx::query!(
+        r#"SELECT sequence, position, recorded_at, event_type, event_version, metadata::text AS "metadata!"
+           FROM events
+           WHERE shop_id = $1 AND aggregate_type = $2 AND aggregate_id = $3 AND sequence > $4
+           ORDER BY sequence
+           LIMIT $5"#,
+        shop.0,
+        aggregate_type,
+        aggregate_id,
+        after,
+        limit,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(events
+        .into_iter()
+        .map(|event| Heading {
+            sequence: event.sequence,
+            position: event.position,
+            recorded_at: event.recorded_at,
+            event_type: event.event_type,
+            event_version: event.event_version,
+            metadata: serde_json::from_str(&event.metadata).unwrap_or_default(),
+        })
+        .collect())
 }
 
 /// What the first so many events of a history made of its aggregate, folded as every command folds them; `None` where there is

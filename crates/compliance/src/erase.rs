@@ -1,30 +1,45 @@
-//! The erasure, in one transaction.
+//! The erasure. What is the person's is read beforehand, some histories at a time; the keys go in one transaction under the log's
+//! lock, which is as short as it can be; and what is left to do of it then is done in steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Command, ShopId,
+    Command, ShopId, Subject,
     customer::CustomerCommand,
     ids::{CustomerId, OrderId},
     order::OrderCommand,
     redaction::{Erased, Redaction, RedactionCommand, RedactionError, Request},
 };
-use event_store::{Database, Envelope, Metadata, ShopTx, StoreError};
-use ingest::{find_bodies, let_go_of_bodies};
-use serde_json::Value;
+use event_store::{Database, Envelope, Metadata, ShopTx, StoreError, StoredEvent, Streams, name_subjects_by_and_by};
+use ingest::{bodies_of, find_bodies, let_go_of_bodies, name_bodies};
+use uuid::Uuid;
+use vault::SubjectKey;
 
-use crate::{Named, export::drop_exports, open, receipt::sums, shop::erase_shop};
+use crate::{
+    Named,
+    export::drop_exports,
+    ledger::Ledger,
+    open,
+    search::{Search, Words},
+    shop::erase_shop,
+};
 
-/// Words shorter than this are anybody's.
-const SHORTEST_WORD: usize = 4;
+/// Histories that are read, or told of the erasure, in one transaction.
+const HISTORIES: usize = 50;
+/// Bodies that are let go in one transaction.
+const BODIES: usize = 500;
+/// Events that are read at a time under the lock.
+const PAGE: i64 = 200;
 
 /// What was known before the erasure, and must not be found after it. Held in memory, and for as long as that takes.
+#[derive(Default)]
 pub struct Before {
-    pub(crate) named: Named,
-    pub(crate) words: Vec<String>,
+    pub(crate) words: Words,
     /// Of a person's orders.
-    pub(crate) sums: Option<String>,
+    pub(crate) ledger: Option<Ledger>,
+    /// Deliveries whose bodies are let go.
+    pub(crate) deliveries: BTreeSet<Uuid>,
 }
 
 /// Destroys the keys of a redaction's subjects, or the shop's, if it is due. `None`: another one did it meanwhile.
@@ -39,78 +54,204 @@ pub async fn erase(
 ) -> Result<Option<Before>, StoreError> {
     let mut tx = database.begin(shop).await?;
     let redaction: Redaction = tx.load(id).await?;
-    if redaction.request.as_ref().is_some_and(Request::is_of_shop) {
-        tx.rollback().await?;
+    tx.rollback().await?;
+    let Some(request) = redaction.request else { return Err(StoreError::Refused(Box::new(RedactionError::Unknown))) };
+    if request.is_of_shop() {
         return erase_shop(database, shop, id, now).await;
     }
+    let mut seen = look(database, shop, &request).await?;
+
+    let mut tx = database.begin(shop).await?;
     tx.lock_log().await?;
     let redaction: Redaction = tx.load(id).await?;
     if redaction.erased.is_some() {
         return Ok(None);
     }
-    let request = redaction.request.ok_or_else(|| StoreError::Refused(Box::new(RedactionError::Unknown)))?;
     let Some(key) = tx.living_shop_key().await? else {
         // Erased with the shop.
         let erased = Erased { subjects: request.subjects, ..Erased::nothing(now) };
         write(&mut tx, id, erased, Vec::new()).await?;
         tx.commit().await?;
-        return Ok(Some(Before { named: Named::default(), words: Vec::new(), sums: None }));
+        return Ok(Some(Before::default()));
     };
-    // What a release before this one appended is looked through first.
     tx.name_subjects().await?;
-
     let named = Named::of(&mut tx, request.subjects).await?;
     let held = open(&mut tx).await?.into_iter().filter(|(other, state)| other != id && state.is_legally_held());
     let mut held = held.flat_map(|(_, state)| state.request.into_iter().flat_map(|request| request.subjects));
     if held.any(|subject| named.subjects.contains(&subject)) {
         return Err(StoreError::Refused(Box::new(RedactionError::Held)));
     }
-    let events = tx.events_of(&named.streams).await?;
-    let values = ShopTx::values_of(&events, &named.subjects);
-    let keys = tx.subject_keys(&key, &named.subjects).await?;
-    let mut fields: BTreeMap<String, u64> = BTreeMap::new();
-    let mut words = BTreeSet::new();
-    for value in &values {
-        if let Some(opened) = keys.get(&value.sealed.subject).and_then(|key| value.open(key).ok()) {
-            *fields.entry(value.name.clone()).or_default() += 1;
-            collect_words(&serde_json::from_slice(&opened).unwrap_or_default(), &mut words);
-        }
-    }
-    let words: Vec<String> = words.into_iter().collect();
-    let contacts = tx.contacts_of(&named.subjects).await?;
-    let bodies = find_bodies(&mut tx, &key, &named.subjects, &contacts, Some(&words)).await?;
-    let bodies = let_go_of_bodies(&mut tx, &bodies).await?;
-    let (head, _) = tx.head().await?;
-    let before = Before { sums: Some(sums(&mut tx, &named, head).await?), words, named };
+    seen.catch_up(&mut tx, named).await?;
 
-    let destroyed = tx.destroy_subjects(&before.named.subjects, &before.named.streams).await?;
+    let Seen { named, words, ledger, fields, .. } = seen;
+    let contacts = tx.contacts_of(&named.subjects).await?;
+    let deliveries = find_bodies(&mut tx, &key, &named.subjects, &contacts, Some(&Search::on_demand(&words))).await?;
+    // The others are found again by whom they name: they go in steps.
+    let theirs = bodies_of(&mut tx, &named.subjects).await?;
+    let_go_of_bodies(&mut tx, &deliveries.difference(&theirs).copied().collect()).await?;
+    let destroyed = tx.destroy_subjects(&named.subjects, &named.streams).await?;
     let erased = Erased {
-        subjects: before.named.subjects.iter().copied().collect(),
+        subjects: named.subjects.iter().copied().collect(),
         keys: destroyed.unsigned_abs(),
-        streams: before.named.streams.len() as u64,
+        streams: named.streams.len() as u64,
         values: fields.values().sum(),
         fields: fields.into_iter().collect(),
-        bodies,
+        bodies: deliveries.len() as u64,
         contacts: contacts.len() as u64,
         ..Erased::nothing(now)
     };
-    let mut commands: Vec<Command> =
-        before.named.streams.iter().filter_map(|(kind, stream)| tombstone(kind, stream, id)).collect();
-    commands.extend(drop_exports(&mut tx, &before.named.subjects, now).await?);
-    write(&mut tx, id, erased, commands).await?;
+    let gone = drop_exports(&mut tx, &named.subjects, now).await?;
+    write(&mut tx, id, erased, gone).await?;
     tx.commit().await?;
-    Ok(Some(before))
+    Ok(Some(Before { words, ledger, deliveries }))
 }
 
-/// Appends what was erased, behind the tombstones: its hash stands for all of it.
+/// What follows from an erasure, in steps: a tombstone for each history, and the end of the bodies. Doing it twice is doing it once.
+pub(crate) async fn follow_up(
+    database: &Database,
+    shop: ShopId,
+    id: &str,
+    erased: &Erased,
+) -> Result<Named, StoreError> {
+    let mut tx = database.begin(shop).await?;
+    if tx.living_shop_key().await?.is_none() {
+        return Ok(Named::default()); // all of it went with the shop
+    }
+    let named = Named::of(&mut tx, erased.subjects.iter().copied()).await?;
+    let theirs: Vec<Uuid> = bodies_of(&mut tx, &named.subjects).await?.into_iter().collect();
+    tx.commit().await?;
+    for bodies in theirs.chunks(BODIES) {
+        let mut tx = database.begin(shop).await?;
+        let_go_of_bodies(&mut tx, &bodies.iter().copied().collect()).await?;
+        tx.commit().await?;
+    }
+    for (kind, ids) in in_steps(&named.streams) {
+        let tombstones: Vec<Command> = ids.iter().filter_map(|stream| tombstone(kind, stream, id)).collect();
+        if !tombstones.is_empty() {
+            let mut tx = database.begin(shop).await?;
+            tell(&mut tx, id, tombstones).await?;
+            tx.commit().await?;
+        }
+    }
+    Ok(named)
+}
+
+/// The histories, by type, so many at a time.
+pub(crate) fn in_steps(streams: &Streams) -> Vec<(&str, Vec<String>)> {
+    let mut steps: Vec<(&str, Vec<String>)> = Vec::new();
+    for (kind, id) in streams {
+        match steps.last_mut() {
+            Some((last, ids)) if last == kind && ids.len() < HISTORIES => ids.push(id.clone()),
+            _ => steps.push((kind, vec![id.clone()])),
+        }
+    }
+    steps
+}
+
+/// What was read of a person.
+#[derive(Default)]
+struct Seen {
+    named: Named,
+    words: Words,
+    ledger: Option<Ledger>,
+    /// Up to this position of the log.
+    up_to: i64,
+    /// By how many values of each there are.
+    fields: BTreeMap<String, u64>,
+}
+
+/// Reads all that is the person's, while others write.
+async fn look(database: &Database, shop: ShopId, request: &Request) -> Result<Seen, StoreError> {
+    // What a release before this one appended, or took in.
+    name_subjects_by_and_by(database, shop).await?;
+    let mut tx = database.begin_reading(shop).await?;
+    let Some(key) = tx.living_shop_key().await? else { return Ok(Seen::default()) };
+    let named = Named::of(&mut tx, request.subjects.iter().copied()).await?;
+    let (up_to, _) = tx.head().await?;
+    let ledger = Some(Ledger::live(&mut tx).await?);
+    let keys = tx.subject_keys(&key, &named.subjects).await?;
+    tx.commit().await?;
+    name_bodies(database, shop).await?;
+    let mut seen = Seen { named: named.clone(), ledger, up_to, ..Seen::default() };
+    for (kind, ids) in in_steps(&named.streams) {
+        let mut tx = database.begin(shop).await?;
+        seen.read(&mut tx, &keys, (kind, &ids), up_to).await?;
+        tx.commit().await?;
+    }
+    Ok(seen)
+}
+
+impl Seen {
+    async fn read(
+        &mut self,
+        tx: &mut ShopTx,
+        keys: &BTreeMap<Subject, SubjectKey>,
+        (kind, ids): (&str, &[String]),
+        up_to: i64,
+    ) -> Result<(), StoreError> {
+        let mut positions = Vec::new();
+        tx.each_event_of((kind, ids), (0, up_to), |event, _| {
+            positions.push(event.position);
+            self.take(&event, keys);
+            Ok(())
+        })
+        .await?;
+        match &mut self.ledger {
+            Some(ledger) if kind == "order" => ledger.add(tx, &positions, &BTreeSet::new(), |_| {}).await,
+            _ => Ok(()),
+        }
+    }
+
+    fn take(&mut self, event: &StoredEvent, keys: &BTreeMap<Subject, SubjectKey>) {
+        for value in ShopTx::values_of(std::slice::from_ref(event), &self.named.subjects) {
+            if let Some(opened) = keys.get(&value.sealed.subject).and_then(|key| value.open(key).ok()) {
+                *self.fields.entry(value.name.clone()).or_default() += 1;
+                self.words.collect(&serde_json::from_slice(&opened).unwrap_or_default());
+            }
+        }
+    }
+
+    /// Reads what was written meanwhile, and what is theirs only since. Under the log's lock.
+    async fn catch_up(&mut self, tx: &mut ShopTx, named: Named) -> Result<(), StoreError> {
+        let before = std::mem::replace(&mut self.named, named.clone());
+        let mut news = Vec::new();
+        loop {
+            let page = tx.events_after(self.up_to, PAGE).await?.rows;
+            let Some(last) = page.last() else { break };
+            self.up_to = last.position;
+            let is_theirs = |event: &StoredEvent| {
+                before.streams.contains(&(event.aggregate_type.clone(), event.aggregate_id.clone()))
+            };
+            news.extend(page.into_iter().filter(is_theirs));
+        }
+        let others: Streams = named.streams.difference(&before.streams).cloned().collect();
+        if news.is_empty() && others.is_empty() {
+            return Ok(());
+        }
+        let Some(key) = tx.living_shop_key().await? else { return Ok(()) };
+        let keys = tx.subject_keys(&key, &named.subjects).await?;
+        news.iter().for_each(|event| self.take(event, &keys));
+        for (kind, ids) in in_steps(&others) {
+            self.read(tx, &keys, (kind, &ids), i64::MAX).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Appends what was erased, behind what goes with it.
 pub(crate) async fn write(
     tx: &mut ShopTx,
     id: &str,
     erased: Erased,
     mut commands: Vec<Command>,
 ) -> Result<(), StoreError> {
-    let metadata = Metadata::from_source("command").with("actor", "redaction").with("causation_id", id);
     commands.push(Command::Redaction(id.to_owned(), RedactionCommand::Erase(erased)));
+    tell(tx, id, commands).await
+}
+
+/// Appends what an erasure comes to.
+async fn tell(tx: &mut ShopTx, id: &str, commands: Vec<Command>) -> Result<(), StoreError> {
+    let metadata = Metadata::from_source("command").with("actor", "redaction").with("causation_id", id);
     tx.execute(commands.into_iter().map(|command| Envelope::new(command, metadata.clone())).collect()).await?;
     Ok(())
 }
@@ -122,19 +263,5 @@ fn tombstone(kind: &str, stream: &str, redaction: &str) -> Option<Command> {
         "customer" => Some(Command::Customer(CustomerId(number), CustomerCommand::Redact { redaction })),
         "order" => Some(Command::Order(OrderId(number), OrderCommand::Redact { redaction })),
         _ => None,
-    }
-}
-
-/// The texts of a personal value.
-pub(crate) fn collect_words(value: &Value, words: &mut BTreeSet<String>) {
-    match value {
-        Value::String(text) if text.chars().count() >= SHORTEST_WORD => drop(words.insert(text.clone())),
-        Value::Array(members) => members.iter().for_each(|member| collect_words(member, words)),
-        Value::Object(members) => {
-            // Of a custom line: the shop's own, which stand elsewhere in the clear.
-            let of_person = members.iter().filter(|(name, _)| !matches!(name.as_str(), "vendor" | "sku"));
-            of_person.for_each(|(_, member)| collect_words(member, words));
-        }
-        _ => {}
     }
 }

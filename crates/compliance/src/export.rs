@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use shopify::persons;
 use uuid::Uuid;
 
-use crate::{Match, Named, Reason, Whom, append, audit::replace, matches, states_before, states_without};
+use crate::{
+    Match, Named, Reason, Whom, append, audit::replace, erase::in_steps, matches, states_before, states_without,
+};
 
 /// How long an export can be fetched.
 pub const KEPT_FOR: TimeDelta = TimeDelta::days(7);
@@ -162,14 +164,22 @@ async fn part(tx: &mut ShopTx, subject: Subject, built: &mut Built) -> Result<Va
     let key = shop_key(tx).await?;
     let named = Named::of(tx, [subject]).await?;
     let keys = tx.subject_keys(&key, &named.subjects).await?;
-    let events = tx.events_of(&named.streams).await?;
+    // Titles of products … are the shop's own, and stand in what is told of the person.
+    let mut and_of_shop = keys.clone();
+    and_of_shop.extend(tx.subject_keys(&key, &BTreeSet::from([Subject::Shop])).await?);
     let mut histories: BTreeMap<(String, String), Vec<Value>> = BTreeMap::new();
-    for event in events {
-        let mut says: Value = serde_json::from_str(&event.payload).unwrap_or_default();
-        built.values += replace(&mut says, &BTreeSet::new(), &keys);
-        histories.entry((event.aggregate_type, event.aggregate_id)).or_default().push(json!({
-            "recorded_at": event.recorded_at, "event": event.event_type, "says": says,
-        }));
+    for (kind, ids) in in_steps(&named.streams) {
+        tx.each_event_of((kind, &ids), (0, i64::MAX), |event, _| {
+            let values = ShopTx::values_of(std::slice::from_ref(&event), &named.subjects);
+            built.values += values.iter().filter(|value| keys.contains_key(&value.sealed.subject)).count() as u64;
+            let mut says: Value = serde_json::from_str(&event.payload).unwrap_or_default();
+            replace(&mut says, &BTreeSet::new(), &and_of_shop);
+            histories.entry((event.aggregate_type, event.aggregate_id)).or_default().push(json!({
+                "recorded_at": event.recorded_at, "event": event.event_type, "says": says,
+            }));
+            Ok(())
+        })
+        .await?;
     }
     built.histories += histories.len() as u64;
     let histories: Vec<Value> = histories

@@ -1,10 +1,11 @@
 //! Erasing a person or a shop, and proving it; telling a person what is kept.
 //!
 //! A redaction is a history of its own in the shop's log ([`domain::redaction`]). When it is due, one transaction under the log's
-//! lock destroys the keys of the person and of the orders that are theirs, lets go of bodies and of whatever they were found by,
-//! and appends what was done, with a tombstone to each history that they stand in ([`erase`]). What is sealed under a destroyed key
-//! cannot be read any more, wherever it stands; a subject that has no key never gets one again, so that nothing that comes later
-//! brings anything back. Afterwards it is looked at, and the receipt is signed ([`certify`]).
+//! lock destroys the keys of the person and of the orders that are theirs, lets go of whatever they were found by, and appends
+//! what was done ([`erase`]). What is sealed under a destroyed key cannot be read any more, wherever it stands; a subject that has
+//! no key never gets one again, so that nothing that comes later brings anything back. Afterwards the bodies go and each history
+//! gets a tombstone, it is looked at, and the receipt is signed ([`certify`]). But for that one transaction, all is done some
+//! histories at a time: a person may have thousands of orders, and others write meanwhile.
 
 pub mod audit;
 mod book;
@@ -12,10 +13,13 @@ mod due;
 mod erase;
 mod export;
 pub mod grant;
+mod labels;
+mod ledger;
 mod page;
 mod person;
 mod receipt;
 mod request;
+mod search;
 mod shop;
 
 use std::collections::BTreeMap;
@@ -37,7 +41,7 @@ pub use export::{Document, ExportAnswer, KEPT_FOR, ask_export, exports, fetch, t
 pub use page::page;
 pub use person::{Match, Named, Whom, matches};
 pub use receipt::{certify, is_genuine, signed_text};
-pub use request::{Answer, Ask, Plan, Reason, ask, plan};
+pub use request::{Answer, Ask, Plan, Reason, Who, ask, plan};
 
 /// Appends commands to a redaction, as `by`.
 ///

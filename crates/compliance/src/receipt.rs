@@ -1,26 +1,30 @@
 //! What is looked at after an erasure, and the signature under it.
 
-use std::{collections::BTreeSet, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{
-    ShopId,
+    ShopId, Snapshot,
     ids::OrderId,
     ledger::sales_of,
-    order::Order,
+    order::{Order, OrderEvent},
     redaction::{Erased, Receipt, Redaction, RedactionCommand, RedactionError},
 };
 use event_store::{Database, ShopTx, StoreError, StoredEvent};
+use futures::TryStreamExt;
 use ingest::find_bodies;
-use serde_json::Value;
-use sha2::{Digest, Sha256};
 use sqlx::{Executor, PgConnection};
+use uuid::Uuid;
 use vault::SigningKeys;
 
 use crate::{
     Named,
-    erase::Before,
-    folded,
+    erase::{Before, follow_up, in_steps},
+    ledger::Ledger,
+    search::Search,
     shop::{look_at_shop, sweep},
     tell,
 };
@@ -42,28 +46,36 @@ pub async fn certify(
     let redaction: Redaction = tx.load(id).await?;
     tx.rollback().await?;
     let erased = redaction.erased.ok_or_else(|| StoreError::Refused(Box::new(RedactionError::NotDue)))?;
+    let named = match erased.is_of_shop() {
+        true => Named::default(),
+        // What a crash kept from being done is done now.
+        false => follow_up(database, shop, id, &erased).await?,
+    };
     let mut vacuumed = vacuum(database, erased.at).await;
     let mut tx = database.begin(shop).await?;
     let history = tx.histories("redaction", &[id.to_owned()], i64::MAX).await?;
+    tx.commit().await?;
     let own = history.iter().find(|event| event.event_type == "SubjectsErased");
     let own = own.ok_or_else(|| StoreError::Refused(Box::new(RedactionError::NotDue)))?;
-    let words = before.as_ref().map_or(&[][..], |before| &before.words);
+    let searched = before.as_ref().map_or(0, |before| before.words.len());
     let looked = match erased.is_of_shop() {
         true => {
-            tx.rollback().await?;
             sweep(database, shop).await?;
-            let looked = look_at_shop(database, shop, own.position, words).await?;
+            let search = before.as_ref().map(|before| Search::of(&before.words)).unwrap_or_default();
+            let looked = look_at_shop(database, shop, own.position, search).await?;
             // What was deleted just now.
             vacuumed &= vacuum(database, erased.at).await;
-            tx = database.begin(shop).await?;
             looked
         }
-        false => look_at_persons(&mut tx, &erased, &history, own.position, before.as_ref()).await?,
+        false => look_at_persons(database, shop, id, &named, before.as_ref()).await?,
     };
+    if before.as_ref().is_some_and(|before| before.words.is_cut) {
+        tracing::warn!(%shop, redaction = id, searched, "there were more values than are searched for");
+    }
     let mut receipt = Receipt {
         position: own.position,
         hash: hex::encode(&own.hash),
-        searched: words.len() as u64,
+        searched: searched as u64,
         found: looked.found,
         links: looked.links,
         sums_unchanged: looked.sums_unchanged,
@@ -77,6 +89,7 @@ pub async fn certify(
     if receipt.found > 0 || receipt.sums_unchanged == Some(false) || !receipt.vacuumed {
         tracing::error!(%shop, redaction = id, found = looked.found, vacuumed, sums = ?receipt.sums_unchanged, "a redaction left something");
     }
+    let mut tx = database.begin(shop).await?;
     tell(&mut tx, id, RedactionCommand::Certify(receipt), "redaction").await?;
     tx.commit().await
 }
@@ -89,55 +102,148 @@ pub(crate) struct Looked {
 }
 
 async fn look_at_persons(
-    tx: &mut ShopTx,
-    erased: &Erased,
-    history: &[StoredEvent],
-    up_to: i64,
+    database: &Database,
+    shop: ShopId,
+    id: &str,
+    named: &Named,
     before: Option<&Before>,
 ) -> Result<Looked, StoreError> {
-    let shop = tx.shop();
-    let named = match before {
-        Some(before) => before.named.clone(),
-        None => Named::of(tx, erased.subjects.iter().copied()).await?,
-    };
-    let events = tx.events_of(&named.streams).await?;
-    let texts = texts_of(tx, &named, &events).await?;
-    let links: Vec<StoredEvent> = events.into_iter().chain(history.iter().cloned()).collect();
-    if let Some(position) = tx.broken_link(&links).await? {
-        return Err(StoreError::BrokenChain { shop, position, what: "a link of a redacted history".to_owned() });
+    let mut tx = database.begin(shop).await?;
+    let mut ledger = Ledger::live(&mut tx).await?;
+    tx.commit().await?;
+    // Where another one serves since, there is nothing to compare with.
+    let known = before.and_then(|before| before.ledger.as_ref());
+    let known = known.filter(|known| known.generation == ledger.generation);
+    if let Some(known) = known {
+        ledger.up_to = known.up_to;
     }
-    let words = before.map_or(&[][..], |before| &before.words);
-    let mut found = said(&texts, words).len();
+    let search = before.map(|before| Search::of(&before.words)).unwrap_or_default();
+    let mut look = Look { redaction: id, search, links: 0, moved: false, ledger };
+    let own = [("redaction", vec![id.to_owned()])];
+    for (kind, ids) in in_steps(&named.streams).into_iter().chain(own) {
+        let mut tx = database.begin(shop).await?;
+        look.at_histories(&mut tx, kind, &ids).await?;
+        tx.commit().await?;
+    }
+    let mut tx = database.begin(shop).await?;
+    let deliveries: Vec<Uuid> = before.iter().flat_map(|before| &before.deliveries).copied().collect();
+    look.at_deliveries(&mut tx, &deliveries).await?;
     // Keys that are still there, bodies that are about the person.
+    let mut left = 0;
     if let Some(key) = tx.living_shop_key().await? {
-        found += tx.subject_keys(&key, &named.subjects).await?.len();
-        found += find_bodies(tx, &key, &named.subjects, &[], before.map(|_| words)).await?.len();
+        let says = |text: &str| look.search.is_in(text);
+        let says = before.is_some().then_some(&says as &(dyn Fn(&str) -> bool + Sync));
+        left += tx.subject_keys(&key, &named.subjects).await?.len();
+        left += find_bodies(&mut tx, &key, &named.subjects, &[], says).await?.len();
     }
-    let sums_unchanged = match before.and_then(|before| before.sums.as_ref()) {
-        Some(sums_before) => Some(*sums_before == sums(tx, &named, up_to).await?),
-        None => None,
+    tx.commit().await?;
+    let sums_unchanged = match known {
+        _ if look.moved => Some(false),
+        known => known.map(|known| *known == look.ledger),
     };
-    Ok(Looked { found: found as u64, links: links.len() as u64, sums_unchanged })
+    Ok(Looked { found: (look.search.found() + left) as u64, links: look.links, sums_unchanged })
 }
 
-/// Which of the words the documents say.
-pub(crate) fn says_any(documents: &[&str], words: &[String]) -> Vec<String> {
-    let mut texts = Vec::new();
-    for document in documents {
-        let json = serde_json::from_str(document).unwrap_or_else(|_| Value::String((*document).to_owned()));
-        collect_texts(&json, &mut texts);
-    }
-    said(&texts.into_iter().collect(), words)
+/// What is being seen of a person after the erasure, some histories at a time.
+struct Look<'a> {
+    redaction: &'a str,
+    search: Search,
+    links: u64,
+    /// By a tombstone an order adds something else to the ledger.
+    moved: bool,
+    ledger: Ledger,
 }
 
-/// In any case. A short word is looked for as a whole text: it is a part of many others.
-fn said(texts: &BTreeSet<String>, words: &[String]) -> Vec<String> {
-    const LONG: usize = 6;
-    let is_said = |word: &&String| {
-        let word = word.to_lowercase();
-        texts.contains(&word) || word.chars().count() >= LONG && texts.iter().any(|text| text.contains(&word))
-    };
-    words.iter().filter(is_said).cloned().collect()
+impl Look<'_> {
+    async fn at_histories(&mut self, tx: &mut ShopTx, kind: &str, ids: &[String]) -> Result<(), StoreError> {
+        let shop = tx.shop();
+        let (mut positions, mut tombstones, mut deliveries) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        let mut order = Order::default();
+        tx.each_event_of((kind, ids), (0, i64::MAX), |event, previous| {
+            let position = event.position;
+            if !event.follows(shop, previous.as_deref()) {
+                return Err(StoreError::BrokenChain {
+                    shop,
+                    position,
+                    what: "a link of a redacted history".to_owned(),
+                });
+            }
+            self.links += 1;
+            if kind == "redaction" {
+                return Ok(());
+            }
+            self.search.look_at_document(&event.payload);
+            self.search.look_at_document(&event.metadata);
+            deliveries.extend(delivery_of(&event));
+            if kind == "order" {
+                positions.push(position);
+                if event.sequence == 1 {
+                    order = Order::default();
+                }
+                let said = event.decode::<OrderEvent>()?;
+                let id = OrderId(event.aggregate_id.parse().unwrap_or(0));
+                let is_tombstone =
+                    matches!(&said, OrderEvent::OrderRedacted { redaction } if redaction == self.redaction);
+                let before = is_tombstone.then(|| sales_of(id, &order));
+                fold(&mut order, said);
+                if let Some(before) = before {
+                    tombstones.insert(position);
+                    self.moved |= before != sales_of(id, &order);
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        if kind == "order" {
+            self.ledger.add(tx, &positions, &tombstones, |row| self.search.look_at_document(row)).await?;
+            self.at_orders(tx, ids).await?;
+        }
+        self.at_deliveries(tx, &deliveries.into_iter().collect::<Vec<_>>()).await
+    }
+
+    async fn at_orders(&mut self, tx: &mut ShopTx, ids: &[String]) -> Result<(), StoreError> {
+        let shop = tx.shop();
+        let orders: Vec<i64> = ids.iter().filter_map(|id| id.parse().ok()).map(|id| OrderId(id).to_sql()).collect();
+        let mut rows = sqlx::query_scalar!(
+            r#"SELECT to_jsonb(t)::text AS "text!" FROM order_list t
+               WHERE t.shop_id = $1 AND t.generation IN (SELECT generation FROM live_generations WHERE shop_id = $1)
+                 AND t.order_id = ANY ($2)"#,
+            shop.0,
+            &orders,
+        )
+        .fetch(&mut **tx);
+        while let Some(row) = rows.try_next().await? {
+            self.search.look_at_document(&row);
+        }
+        Ok(())
+    }
+
+    /// What stands beside bodies, also where these are gone.
+    async fn at_deliveries(&mut self, tx: &mut ShopTx, ids: &[Uuid]) -> Result<(), StoreError> {
+        let shop = tx.shop();
+        let mut rows = sqlx::query_scalar!(
+            r#"SELECT jsonb_build_array(note, reason, topic, webhook_id, event_id)::text AS "text!"
+               FROM inbox
+               WHERE shop_id = $1 AND id = ANY ($2)"#,
+            shop.0,
+            ids,
+        )
+        .fetch(&mut **tx);
+        while let Some(row) = rows.try_next().await? {
+            self.search.look_at_document(&row);
+        }
+        Ok(())
+    }
+}
+
+fn fold<A: Snapshot>(state: &mut A, event: A::Event) {
+    state.apply(event);
+}
+
+/// The delivery that told of an event.
+fn delivery_of(event: &StoredEvent) -> Option<Uuid> {
+    let metadata: BTreeMap<String, String> = serde_json::from_str(&event.metadata).ok()?;
+    metadata.get("causation_id")?.parse().ok()
 }
 
 /// Old versions of rows hold what was destroyed until they are vacuumed, which only the owner of the tables may.
@@ -190,71 +296,6 @@ async fn vacuum_tables(connection: &mut PgConnection, since: DateTime<Utc>) -> R
         }
     }
     Ok(!is_seen)
-}
-
-/// The texts of the rows that are the person's.
-async fn texts_of(tx: &mut ShopTx, named: &Named, events: &[StoredEvent]) -> Result<BTreeSet<String>, StoreError> {
-    let shop = tx.shop();
-    let orders: Vec<i64> = orders(named).map(OrderId::to_sql).collect();
-    let subjects: Vec<String> = named.subjects.iter().map(ToString::to_string).collect();
-    let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
-    let mut documents: Vec<String> = Vec::new();
-    documents.extend(events.iter().flat_map(|event| [event.payload.clone(), event.metadata.clone()]));
-    let rows = sqlx::query_scalar!(
-        r#"SELECT to_jsonb(t)::text AS "text!" FROM order_list t
-           WHERE t.shop_id = $1 AND t.generation IN (SELECT generation FROM live_generations WHERE shop_id = $1)
-             AND t.order_id = ANY ($2)
-           UNION ALL
-           SELECT to_jsonb(t)::text FROM sale_fact t
-           WHERE t.shop_id = $1 AND t.generation IN (SELECT generation FROM live_generations WHERE shop_id = $1)
-             AND t.position = ANY ($3)
-           UNION ALL
-           SELECT to_jsonb(t)::text FROM subject_keys t WHERE t.shop_id = $1 AND t.subject = ANY ($4)
-           UNION ALL
-           SELECT jsonb_build_array(i.note, i.reason, i.topic)::text FROM inbox_subjects s
-           JOIN inbox i ON i.shop_id = s.shop_id AND i.id = s.inbox_id
-           WHERE s.shop_id = $1 AND s.subject = ANY ($4)"#,
-        shop.0,
-        &orders,
-        &positions,
-        &subjects,
-    )
-    .fetch_all(&mut **tx)
-    .await?;
-    documents.extend(rows);
-    let mut texts = Vec::new();
-    for document in documents {
-        collect_texts(&serde_json::from_str(&document).unwrap_or(Value::String(document)), &mut texts);
-    }
-    Ok(texts.into_iter().collect())
-}
-
-/// What stands there to be read: not the names of fields, and not what is sealed.
-fn collect_texts(value: &Value, texts: &mut Vec<String>) {
-    match value {
-        Value::String(text) => texts.push(text.to_lowercase()),
-        Value::Array(members) => members.iter().for_each(|member| collect_texts(member, texts)),
-        Value::Object(members) => {
-            let open = members.iter().filter(|(name, _)| !matches!(name.as_str(), "sealed" | "wrapped" | "hash"));
-            open.for_each(|(_, member)| collect_texts(member, texts));
-        }
-        _ => {}
-    }
-}
-
-fn orders(named: &Named) -> impl Iterator<Item = OrderId> {
-    named.streams.iter().filter(|(kind, _)| kind == "order").filter_map(|(_, id)| id.parse().ok()).map(OrderId)
-}
-
-/// A digest of what the person's orders add to the ledger, as the log stood at a position.
-pub(crate) async fn sums(tx: &mut ShopTx, named: &Named, up_to: i64) -> Result<String, StoreError> {
-    let ids: Vec<String> = orders(named).map(|id| id.to_string()).collect();
-    let mut hasher = Sha256::new();
-    for (id, order) in folded::<Order>(tx, &ids, up_to).await? {
-        let number = id.parse().map(OrderId).unwrap_or(OrderId(0));
-        hasher.update(format!("{id} {:?}\n", sales_of(number, &order)));
-    }
-    Ok(hex::encode(hasher.finalize()))
 }
 
 /// What a receipt's signature is over: each thing on a line, its name before it.

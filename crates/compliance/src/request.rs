@@ -3,11 +3,14 @@
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::redaction::{RedactionCommand, Request};
-use event_store::{ShopTx, StoreError};
+use domain::{
+    ShopId,
+    redaction::{RedactionCommand, Request},
+};
+use event_store::{Database, ShopTx, StoreError, name_subjects_by_and_by};
 use uuid::Uuid;
 
-use crate::{Match, Named, Whom, matches, person::count_of, tell};
+use crate::{Match, Named, Whom, erase::in_steps, matches, person::count_of, tell};
 
 /// What is asked for.
 pub struct Ask {
@@ -58,6 +61,9 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason(String);
 
+/// Who says so: as long in the log, and under the same rule.
+pub type Who = Reason;
+
 impl std::str::FromStr for Reason {
     type Err = &'static str;
 
@@ -69,11 +75,11 @@ impl std::str::FromStr for Reason {
             .split(|char: char| !(char.is_ascii_digit() || " -./()+".contains(char)))
             .any(|run| run.chars().filter(char::is_ascii_digit).count() >= DIGITS);
         match () {
-            () if text.is_empty() => Err("a reason is needed"),
-            () if text.chars().any(char::is_control) => Err("the reason has a sign in it that cannot be shown"),
-            () if text.chars().count() > MOST => Err("the reason is longer than 200 characters"),
+            () if text.is_empty() => Err("it must not be empty"),
+            () if text.chars().any(char::is_control) => Err("it has a sign in it that cannot be shown"),
+            () if text.chars().count() > MOST => Err("it is longer than 200 characters"),
             () if text.contains('@') || has_number => {
-                Err("the reason is kept for ever: it must not hold an e-mail address or a telephone number")
+                Err("it is kept for ever: it must not hold an e-mail address or a telephone number")
             }
             () => Ok(Self(text.to_owned())),
         }
@@ -120,21 +126,28 @@ pub async fn ask(tx: &mut ShopTx, ask: Ask) -> Result<Answer, StoreError> {
     Ok(Answer::Asked { id, due_at: (!needs_confirmation).then_some(due_at), matches })
 }
 
-/// What would be erased. Nothing is written but what a release before this one did not note; the caller rolls back or commits.
+/// What would be erased. Nothing is written but what a release before this one did not note.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn plan(tx: &mut ShopTx, whom: &Whom) -> Result<Plan, StoreError> {
-    tx.lock_log().await?;
-    tx.name_subjects().await?;
-    let matches = matches(tx, whom).await?;
+pub async fn plan(database: &Database, shop: ShopId, whom: &Whom) -> Result<Plan, StoreError> {
+    name_subjects_by_and_by(database, shop).await?;
+    let mut tx = database.begin(shop).await?;
+    let matches = matches(&mut tx, whom).await?;
     if let Whom::Shop = whom {
-        return Ok(Plan { streams: count_of(tx, None).await?, matches, values: None });
+        return Ok(Plan { streams: count_of(&mut tx, None).await?, matches, values: None });
     }
-    let named = Named::of(tx, matches.iter().map(|found| found.subject)).await?;
-    let events = tx.events_of(&named.streams).await?;
-    let values = Some(ShopTx::values_of(&events, &named.subjects).len());
-    Ok(Plan { matches, streams: named.streams.len(), values })
+    let named = Named::of(&mut tx, matches.iter().map(|found| found.subject)).await?;
+    let mut values = 0;
+    for (kind, ids) in in_steps(&named.streams) {
+        tx.each_event_of((kind, &ids), (0, i64::MAX), |event, _| {
+            values += ShopTx::values_of(&[event], &named.subjects).len();
+            Ok(())
+        })
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(Plan { matches, streams: named.streams.len(), values: Some(values) })
 }
 
 #[cfg(test)]

@@ -16,10 +16,10 @@ use sha2::{Digest, Sha256};
 use uuid::Builder;
 
 use crate::{
-    Named,
-    erase::{Before, collect_words, write},
+    erase::{Before, write},
     open,
-    receipt::{Looked, says_any},
+    receipt::Looked,
+    search::{Search, Words},
 };
 
 /// Rows of each kind that are let go at a time.
@@ -49,12 +49,12 @@ pub(crate) async fn erase_shop(
     let of_shop: Shop = tx.load(Shop::ID).await?;
     let history = tx.histories("shop", &[Shop::ID.to_owned()], i64::MAX).await?;
     let own = BTreeSet::from([Subject::Shop]);
-    let mut words = BTreeSet::new();
+    let mut words = Words::default();
     if let Some(key) = &key {
         let keys = tx.subject_keys(key, &own).await?;
         for value in ShopTx::values_of(&history, &own) {
             if let Some(opened) = keys.get(&Subject::Shop).and_then(|key| value.open(key).ok()) {
-                collect_words(&serde_json::from_slice(&opened).unwrap_or_default(), &mut words);
+                words.collect(&serde_json::from_slice(&opened).unwrap_or_default());
             }
         }
     }
@@ -65,7 +65,7 @@ pub(crate) async fn erase_shop(
     if let (Some(since), Some(key), Some(entry), Some(currency)) = (since, &key, &entry, of_shop.currency()) {
         let (domain, shopify_id, timezone) = (entry.domain.clone(), entry.shopify_id, of_shop.timezone());
         // The new one has the same name.
-        words.retain(|word| !word.eq_ignore_ascii_case(domain.as_str()));
+        words.remove(domain.as_str());
         let registration = Registration { domain, shopify_id, timezone, currency };
         let new = successor(shop, id);
         hand_over(&mut tx, key, &registration, since, new).await?;
@@ -74,7 +74,7 @@ pub(crate) async fn erase_shop(
     }
     // Whoever has the domain now is another.
     let domain = entry.as_ref().map(|entry| &entry.domain).filter(|_| goes_on_as.is_none());
-    strike_off(&mut tx, domain, REDACT).await?;
+    strike_off(&mut tx, domain, goes_on_as, REDACT).await?;
 
     let counts = sqlx::query!(
         r#"SELECT (SELECT count(*) FROM events WHERE shop_id = $1 AND sequence = 1) AS "streams!",
@@ -111,7 +111,7 @@ pub(crate) async fn erase_shop(
     commands.push(Command::Shop(ShopCommand::Redact { redaction: id.to_owned() }));
     write(&mut tx, id, erased, commands).await?;
     tx.commit().await?;
-    Ok(Some(Before { named: Named::default(), words: words.into_iter().collect(), sums: None }))
+    Ok(Some(Before { words, ..Before::default() }))
 }
 
 /// The id of the shop that goes on in an erased one's place: always the same one, also when it is done again after a restore.
@@ -178,9 +178,8 @@ pub(crate) async fn look_at_shop(
     database: &Database,
     shop: ShopId,
     up_to: i64,
-    words: &[String],
+    mut search: Search,
 ) -> Result<Looked, StoreError> {
-    let mut found = BTreeSet::new();
     let mut links = 0;
     let mut hash = event_store::GENESIS;
     let mut log = events(database, shop, 0, up_to);
@@ -191,7 +190,8 @@ pub(crate) async fn look_at_shop(
             let what = "a link of an erased shop's log".to_owned();
             return Err(StoreError::BrokenChain { shop, position: links, what });
         }
-        found.extend(says_any(&[&event.payload, &event.metadata], words));
+        search.look_at_document(&event.payload);
+        search.look_at_document(&event.metadata);
     }
     let mut tx = database.begin(shop).await?;
     let left = sqlx::query_scalar!(
@@ -212,5 +212,6 @@ pub(crate) async fn look_at_shop(
     .fetch_one(&mut *tx)
     .await?;
     tx.commit().await?;
-    Ok(Looked { found: found.len() as u64 + left.unsigned_abs(), links: links.unsigned_abs(), sums_unchanged: None })
+    let found = search.found() as u64 + left.unsigned_abs();
+    Ok(Looked { found, links: links.unsigned_abs(), sums_unchanged: None })
 }

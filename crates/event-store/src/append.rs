@@ -21,6 +21,11 @@ use crate::{
 /// The kind of work that an append makes.
 pub const PROJECT: &str = "project";
 
+/// Commands that are decided while the events of as many before them are inserted.
+const PART: usize = 200;
+/// Commands that are decided without looking whether the database takes more of those events.
+const WITHOUT_LOOKING: usize = 8;
+
 /// What a command added to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
@@ -42,13 +47,19 @@ impl ShopTx {
         COUNTERS.commands_locked.increment(count(commands.len()));
         let ring = self.shared_ring();
         let mut basis = Basis::load(&mut *self, shop, &ring, &wanted, Lock::Head).await?;
-        let (appended, news) = basis.decide(shop, &ring, &wanted, commands)?;
-        if news.is_empty() {
-            return Ok(appended);
-        }
-        if !news.append(self, shop).await? {
-            let what = "the head moved while it was locked".to_owned();
-            return Err(StoreError::BrokenChain { shop, position: basis.head.position, what });
+        let mut deciding = Deciding::begin(&mut basis, shop, &ring, &wanted)?;
+        let mut appended = Vec::with_capacity(commands.len());
+        let (mut commands, mut decided) = (commands.into_iter(), News::default());
+        // The database inserts what one part made while the next one is decided; behind the last one comes none.
+        loop {
+            let part: Vec<Envelope> = commands.by_ref().take(PART).collect();
+            let is_behind_the_last = part.is_empty();
+            let (stored, next) = tokio::join!(decided.append_locked(self, shop), deciding.decide(part, &mut appended));
+            stored?;
+            decided = next?;
+            if is_behind_the_last {
+                break;
+            }
         }
         basis.snapshots_due(shop, &ring)?.write(self, shop).await?;
         self.note_appended(&appended);
@@ -115,11 +126,16 @@ struct Loaded {
     snapshot: i64,
     /// Of the last event that was decided here, if any was.
     hash: Option<[u8; 32]>,
+    /// Who was named of it here, and how they are found: it need not be said again.
+    named: Known,
 }
+
+/// Subjects, and digests that they are found by.
+type Known = HashSet<(Subject, Option<[u8; 16]>)>;
 
 impl Loaded {
     fn begin(new_state: fn() -> Box<dyn AnyState>) -> Self {
-        Self { state: new_state(), sequence: 0, snapshot: 0, hash: None }
+        Self { state: new_state(), sequence: 0, snapshot: 0, hash: None, named: Known::new() }
     }
 
     fn is_snapshot_due(&self) -> bool {
@@ -283,84 +299,123 @@ impl Basis {
     pub(crate) fn streams(&self) -> usize {
         self.streams.len()
     }
+}
 
-    /// Seals and decides commands that want what is here, each on what the ones before it made. Afterwards this is what
-    /// the log holds once the news is appended.
-    pub(crate) fn decide(
-        &mut self,
+/// Commands being decided on what was loaded for them. Afterwards that is what the log holds once the news is appended.
+pub(crate) struct Deciding<'a> {
+    basis: &'a mut Basis,
+    shop: ShopId,
+    sealer: Sealer,
+    /// The clock of the database, also when it was read a little while ago.
+    now: DateTime<Utc>,
+}
+
+impl<'a> Deciding<'a> {
+    /// Unwraps the keys of all who are wanted.
+    pub(crate) fn begin(
+        basis: &'a mut Basis,
         shop: ShopId,
         ring: &MasterRing,
         wanted: &Wanted,
-        commands: Vec<Envelope>,
-    ) -> Result<(Vec<Appended>, News), StoreError> {
-        let keys = |error| StoreError::Keys(shop, error);
-        let mut sealer = Sealer::new(shop_key_unless_destroyed(ring, shop, self.shop_key.as_deref())?);
-        for (subject, wrapped) in wanted.subjects.iter().filter_map(|subject| self.keys.get_key_value(subject)) {
-            opened(SealedThing::SubjectKey, sealer.know(*subject, wrapped.as_deref())).map_err(keys)?;
+    ) -> Result<Self, StoreError> {
+        let mut sealer = Sealer::new(shop_key_unless_destroyed(ring, shop, basis.shop_key.as_deref())?);
+        for (subject, wrapped) in wanted.subjects.iter().filter_map(|subject| basis.keys.get_key_value(subject)) {
+            let known = opened(SealedThing::SubjectKey, sealer.know(*subject, wrapped.as_deref()));
+            known.map_err(|error| StoreError::Keys(shop, error))?;
         }
-        // The clock of the database, also when it was read a little while ago.
-        let (read_at, then) = self.head.clock;
-        let now = read_at + then.elapsed();
+        let (read_at, then) = basis.head.clock;
+        Ok(Self { basis, shop, sealer, now: read_at + then.elapsed() })
+    }
 
-        let mut news = News { expected: self.head.hash.to_vec(), ..News::default() };
-        news.took_for_new = std::mem::take(&mut self.took_for_new);
-        let mut appended = Vec::with_capacity(commands.len());
-        for Envelope { stream, metadata, mut command } in commands {
-            let named = sealer.seal(&mut command).map_err(keys)?;
-            let loaded = self.streams.get_mut(&stream).expect("loaded with the batch");
-            let events = command.decide(&mut *loaded.state)?;
-            let metadata = if events.is_empty() { String::new() } else { metadata.to_json() };
-            let count = events.len();
-            for event in events {
-                loaded.sequence += 1;
-                self.head.position += 1;
-                // An instant maps to one position, also when the clock steps back.
-                self.head.recorded_at = (self.head.recorded_at + Duration::microseconds(1)).max(now);
-                let link = Link {
-                    shop,
-                    position: self.head.position,
-                    recorded_at: self.head.recorded_at,
-                    aggregate_type: stream.aggregate_type,
-                    aggregate_id: &stream.aggregate_id,
-                    sequence: loaded.sequence,
-                    event_type: &event.event_type,
-                    event_version: &event.event_version,
-                    payload: &event.payload,
-                    metadata: &metadata,
-                };
-                self.head.hash = link.hash(&self.head.hash);
-                loaded.hash = Some(self.head.hash);
-                news.recorded_at.push(self.head.recorded_at);
-                news.aggregate_types.push(stream.aggregate_type.to_owned());
-                news.aggregate_ids.push(stream.aggregate_id.clone());
-                news.sequences.push(loaded.sequence);
-                news.event_types.push(event.event_type);
-                news.event_versions.push(event.event_version);
-                news.payloads.push(event.payload);
-                news.metadata.push(metadata.clone());
-                news.hashes.push(self.head.hash.to_vec());
+    /// Seals and decides commands that want what was loaded, each on what the ones before it made.
+    async fn decide(&mut self, commands: Vec<Envelope>, appended: &mut Vec<Appended>) -> Result<News, StoreError> {
+        let mut news = self.nothing_yet();
+        for (number, command) in commands.into_iter().enumerate() {
+            if number % WITHOUT_LOOKING == 0 {
+                tokio::task::yield_now().await;
             }
-            if count > 0 {
-                news.name(&stream, named, &mut sealer);
-            }
-            appended.push(Appended { events: count, position: self.head.position });
+            appended.push(self.add(command, &mut news)?);
         }
-        for (subject, wrapped) in sealer.take_created() {
+        self.keep_keys(&mut news);
+        Ok(news)
+    }
+
+    /// The same of one command.
+    pub(crate) fn decide_one(&mut self, command: Envelope) -> Result<(Appended, News), StoreError> {
+        let mut news = self.nothing_yet();
+        let appended = self.add(command, &mut news)?;
+        self.keep_keys(&mut news);
+        Ok((appended, news))
+    }
+
+    fn nothing_yet(&mut self) -> News {
+        let took_for_new = std::mem::take(&mut self.basis.took_for_new);
+        let Head { position, hash, .. } = &self.basis.head;
+        News { position: *position, expected: hash.to_vec(), took_for_new, ..News::default() }
+    }
+
+    fn add(&mut self, command: Envelope, news: &mut News) -> Result<Appended, StoreError> {
+        let Envelope { stream, metadata, mut command } = command;
+        let named = self.sealer.seal(&mut command).map_err(|error| StoreError::Keys(self.shop, error))?;
+        let head = &mut self.basis.head;
+        let loaded = self.basis.streams.get_mut(&stream).expect("loaded with the batch");
+        let events = command.decide(&mut *loaded.state)?;
+        let metadata = if events.is_empty() { String::new() } else { metadata.to_json() };
+        let count = events.len();
+        for event in events {
+            loaded.sequence += 1;
+            head.position += 1;
+            // An instant maps to one position, also when the clock steps back.
+            head.recorded_at = (head.recorded_at + Duration::microseconds(1)).max(self.now);
+            let link = Link {
+                shop: self.shop,
+                position: head.position,
+                recorded_at: head.recorded_at,
+                aggregate_type: stream.aggregate_type,
+                aggregate_id: &stream.aggregate_id,
+                sequence: loaded.sequence,
+                event_type: &event.event_type,
+                event_version: &event.event_version,
+                payload: &event.payload,
+                metadata: &metadata,
+            };
+            head.hash = link.hash(&head.hash);
+            loaded.hash = Some(head.hash);
+            news.recorded_at.push(head.recorded_at);
+            news.aggregate_types.push(stream.aggregate_type.to_owned());
+            news.aggregate_ids.push(stream.aggregate_id.clone());
+            news.sequences.push(loaded.sequence);
+            news.event_types.push(event.event_type);
+            news.event_versions.push(event.event_version);
+            news.payloads.push(event.payload);
+            news.metadata.push(metadata.clone());
+            news.hashes.push(head.hash.to_vec());
+        }
+        if count > 0 {
+            news.name(&stream, named, &mut loaded.named, &mut self.sealer);
+        }
+        Ok(Appended { events: count, position: head.position })
+    }
+
+    /// Keys that were made or destroyed meanwhile.
+    fn keep_keys(&mut self, news: &mut News) {
+        for (subject, wrapped) in self.sealer.take_created() {
             news.subjects.push(subject.to_string());
             news.wrapped.push(wrapped.clone());
-            self.keys.insert(subject, Some(wrapped));
+            self.basis.keys.insert(subject, Some(wrapped));
         }
         for subject in &news.destroyed {
-            self.keys.insert(*subject, None);
+            self.basis.keys.insert(*subject, None);
         }
-        Ok((appended, news))
     }
 }
 
 /// The events of a batch, column by column, as `UNNEST` takes them, and the keys that seal them.
 #[derive(Default)]
 pub(crate) struct News {
-    /// The hash of the head that all of it was decided on. Not its position: a database that failed over to a stand-by
+    /// Where the head stood that all of it was decided on.
+    position: i64,
+    /// The hash of that head, by which it is found again. Not its position: a database that failed over to a stand-by
     /// that lacked the newest events may hold others there.
     expected: Vec<u8>,
     /// Histories that begin here and subjects that are met here may exist after all.
@@ -385,8 +440,8 @@ pub(crate) struct News {
 }
 
 impl News {
-    /// Notes whom events of a stream are about.
-    fn name(&mut self, stream: &StreamId, named: Named, sealer: &mut Sealer) {
+    /// Notes whom events of a stream are about, but for what is known of it already.
+    fn name(&mut self, stream: &StreamId, named: Named, known: &mut Known, sealer: &mut Sealer) {
         // What a refund or an edit says of the buyer is the order's, since it names no customer. Once it is known that the
         // customer is redacted, so is what comes of the order.
         let of_redacted = named.redacted.iter().any(|subject| matches!(subject, Subject::Customer(_)));
@@ -399,20 +454,32 @@ impl News {
         }
         for subject in named.subjects {
             // Its own history is where it is looked for first.
-            if subject.stream() != Some((stream.aggregate_type, stream.aggregate_id.clone())) {
+            let is_own = subject.stream() == Some((stream.aggregate_type, stream.aggregate_id.clone()));
+            if !is_own && known.insert((subject, None)) {
                 self.named_subjects.push(subject.to_string());
                 self.named_types.push(stream.aggregate_type.to_owned());
                 self.named_ids.push(stream.aggregate_id.clone());
             }
         }
         for (digest, subject) in named.contacts {
-            self.contact_digests.push(digest.to_vec());
-            self.contact_subjects.push(subject.to_string());
+            if known.insert((subject, Some(digest))) {
+                self.contact_digests.push(digest.to_vec());
+                self.contact_subjects.push(subject.to_string());
+            }
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.hashes.is_empty()
+    }
+
+    /// Writes it, if there is any, to a log whose head is locked.
+    async fn append_locked(&self, connection: &mut PgConnection, shop: ShopId) -> Result<(), StoreError> {
+        if self.is_empty() || self.append(connection, shop).await? {
+            return Ok(());
+        }
+        let what = "the head moved while it was locked".to_owned();
+        Err(StoreError::BrokenChain { shop, position: self.position, what })
     }
 
     /// Writes it in one call, if the log is as was expected; otherwise `false`, and nothing is written.

@@ -12,7 +12,9 @@ use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use vault::{SigningKeys, key_id};
 
-use crate::{Checkpoint, Database, StoreError, StoredEvent, Verified, events, verify::Checker};
+use crate::{
+    AnchorError, Checkpoint, Database, FaultKind, StoreError, StoredEvent, Trust, Verified, checker::Checker, events,
+};
 
 /// What the header names.
 const FORMAT: &str = "ecomdash log 1";
@@ -75,6 +77,9 @@ pub enum BundleError {
     /// Another key than the one that is trusted signed it.
     #[error("it is signed by key {0}, which is not the given one")]
     OtherKey(String),
+    /// What it is to be compared with is not of it.
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
 }
 
 /// What was found in a bundle.
@@ -88,8 +93,8 @@ pub struct Checked {
     pub end: Option<Checkpoint>,
 }
 
-/// Writes a shop's log as a bundle, checking it on the way: it has its end only if all is well. `progress` is called with the
-/// number of events so far, and of all.
+/// Writes a shop's log as a bundle, checking it on the way: it is signed, and has its end, only if all is well. `progress` is
+/// called with the number of events so far, and of all.
 ///
 /// # Errors
 /// [`ExportError`].
@@ -97,21 +102,29 @@ pub async fn export(
     database: &Database,
     shop: ShopId,
     keys: &SigningKeys,
+    accepts_unknown_keys: bool,
     now: DateTime<Utc>,
     out: &mut impl Write,
     mut progress: impl FnMut(i64, i64),
 ) -> Result<Verified, ExportError> {
-    let mut tx = database.begin(shop).await?;
-    let end = tx.checkpoint(keys, now).await?;
+    // At one moment: nothing is signed of more than there is.
+    let mut tx = database.begin_reading(shop).await?;
+    let head = sqlx::query!("SELECT position, hash FROM heads WHERE shop_id = $1", shop.0)
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(StoreError::from)?
+        .ok_or(StoreError::NoSuchShop(shop))?;
+    let later = tx.checkpoints_after(head.position, 1).await?;
     tx.commit().await?;
     let public = keys.public();
     write(out, &Line::Bundle(Header { format: FORMAT.to_owned(), shop, keys: public.clone() }))?;
-    let mut checker = Checker::new(shop, public.clone());
-    let mut log = events(database, shop, 0, end.position);
+    let trust = Trust { keys: public.clone(), accepts_unknown_keys, ..Trust::default() };
+    let mut checker = Checker::new(shop, trust);
+    let mut log = events(database, shop, 0, head.position);
     let (mut signed, mut signed_up_to) = (Vec::new().into_iter().peekable(), 0);
     while let Some(event) = log.try_next().await? {
         if !checker.take(&event) {
-            return Ok(checker.verified);
+            return Ok(checker.outcome());
         }
         let position = event.position;
         write(out, &Line::Event(Row::from(event)))?;
@@ -120,25 +133,34 @@ pub async fn export(
             let page = tx.checkpoints_after(position - 1, CHECKPOINTS).await?;
             tx.commit().await?;
             // There may be none before the end of what is written here.
-            signed_up_to = page.last().map_or(end.position, |last: &Checkpoint| last.position);
+            signed_up_to = page.last().map_or(head.position, |last: &Checkpoint| last.position);
             signed = page.into_iter().peekable();
         }
         while let Some(checkpoint) = signed.next_if(|next: &Checkpoint| next.position <= position) {
             if !checker.compare(&checkpoint) {
-                return Ok(checker.verified);
+                return Ok(checker.outcome());
             }
             // What no key at hand has signed proves nothing to anybody.
             if public.iter().any(|(id, _)| *id == checkpoint.key_id) {
                 write(out, &Line::Checkpoint(checkpoint))?;
             }
         }
-        progress(position, end.position);
+        progress(position, head.position);
     }
-    if checker.compare(&end) {
+    let events = checker.verified.events;
+    if checker.compare_beyond(&later) && (events < head.position || checker.verified.hash.as_slice() != head.hash) {
+        checker.fault(events.min(head.position - 1) + 1, FaultKind::Head);
+    }
+    let mut verified = checker.outcome();
+    if verified.fault.is_none() {
+        let mut tx = database.begin(shop).await?;
+        let end = tx.sign_verified(&verified, keys, now).await?;
+        tx.commit().await?;
+        verified.signed_up_to = end.position;
         write(out, &Line::End(end))?;
         out.flush()?;
     }
-    Ok(checker.verified)
+    Ok(verified)
 }
 
 fn write(out: &mut impl Write, line: &Line) -> io::Result<()> {
@@ -146,16 +168,12 @@ fn write(out: &mut impl Write, line: &Line) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// Checks a bundle, from its first line to its last. Of the given public keys, in base64, one must have signed the whole;
-/// without any it is only shown to agree with itself. `progress` is called with the number of bytes so far.
+/// Checks a bundle, from its first line to its last. Of the trusted keys one must have signed the whole; without any it is only
+/// shown to agree with itself, and with anchors. `progress` is called with the number of bytes so far.
 ///
 /// # Errors
 /// [`BundleError`]: what is in the file is no bundle, or not the whole of one. A log that is wrong is an outcome.
-pub fn check_bundle(
-    input: impl BufRead,
-    trusted: &[String],
-    mut progress: impl FnMut(u64),
-) -> Result<Checked, BundleError> {
+pub fn check_bundle(input: impl BufRead, trust: &Trust, mut progress: impl FnMut(u64)) -> Result<Checked, BundleError> {
     let mut lines = Lines { input, number: 0, read: 0, text: Vec::new() };
     let Some(Line::Bundle(header)) = lines.next()? else { return Err(lines.fault("it is not the header of a bundle")) };
     if header.format != FORMAT {
@@ -165,8 +183,11 @@ pub fn check_bundle(
         return Err(lines.fault("a key does not have the id that it is named by"));
     }
     let of_header = |id: &str| header.keys.iter().any(|(known, _)| known == id);
-    let mut checker = Checker::new(header.shop, header.keys.clone());
-    let outcome = |checker: Checker, end| Ok(Checked { shop: header.shop, verified: checker.verified, end });
+    let keys = trust.keys.iter().chain(&header.keys).cloned().collect();
+    let all = Trust { keys, ..trust.clone() };
+    all.check_anchors(header.shop)?;
+    let mut checker = Checker::new(header.shop, all);
+    let outcome = |checker: Checker, end| Ok(Checked { shop: header.shop, verified: checker.outcome(), end });
     loop {
         let line = lines.next()?.ok_or(BundleError::Line(lines.number + 1, "the bundle was cut: it has no end"))?;
         progress(lines.read);
@@ -190,11 +211,10 @@ pub fn check_bundle(
                 if end.position < checker.verified.events {
                     return Err(lines.fault("there are more events than the end is of"));
                 }
-                if !checker.compare(&end) {
+                if !checker.compare(&end) || !checker.compare_beyond(&[]) {
                     return outcome(checker, None);
                 }
-                let is_trusted = |key: &String| key_id(key).as_ref() == Some(&end.key_id) && end.is_genuine(key);
-                if !trusted.is_empty() && !trusted.iter().any(is_trusted) {
+                if !trust.keys.is_empty() && end.is_signed_by(&trust.keys) != Some(true) {
                     return Err(BundleError::OtherKey(end.key_id));
                 }
                 return outcome(checker, Some(end));

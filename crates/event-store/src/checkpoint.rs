@@ -3,11 +3,10 @@
 
 use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
 use domain::ShopId;
-use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use vault::SigningKeys;
 
-use crate::{Database, GENESIS, ShopTx, StoreError, events};
+use crate::{Database, GENESIS, ShopTx, StoreError, Trust, Verification, Verified};
 
 /// A log that is this much longer than what was signed of it is signed again.
 const EVERY: i64 = 10_000;
@@ -58,34 +57,73 @@ impl Checkpoint {
     pub fn is_genuine(&self, public_key: &str) -> bool {
         vault::is_signed(public_key, self.signed_text().as_bytes(), &self.signature)
     }
+
+    /// Whether the key that it names signed it; `None` where that is not among these (id, and 32 bytes in base64).
+    pub(crate) fn is_signed_by(&self, keys: &[(String, String)]) -> Option<bool> {
+        keys.iter().find(|(id, _)| *id == self.key_id).map(|(_, key)| self.is_genuine(key))
+    }
+
+    pub(crate) fn hash_bytes(&self) -> [u8; 32] {
+        hex::decode(&self.hash).ok().and_then(|hash| hash.try_into().ok()).unwrap_or(GENESIS)
+    }
 }
 
 impl ShopTx {
-    /// The checkpoint of the log as it is now; made and stored, unless there is one.
-    ///
-    /// # Errors
-    /// [`StoreError::BrokenChain`] when another log was signed at this position, [`StoreError::NoSuchShop`] or
-    /// [`StoreError::Unavailable`].
-    pub async fn checkpoint(&mut self, keys: &SigningKeys, now: DateTime<Utc>) -> Result<Checkpoint, StoreError> {
-        let shop = self.shop();
-        let head = sqlx::query!("SELECT position, hash FROM heads WHERE shop_id = $1", shop.0)
-            .fetch_optional(&mut **self)
-            .await?
-            .ok_or(StoreError::NoSuchShop(shop))?;
-        let made = Checkpoint::sign(shop, head.position, &head.hash, now, keys);
-        if head.position == 0 {
+    /// Signs what was verified up to its last event, and stores that, unless there is a checkpoint of this position.
+    pub(crate) async fn sign_verified(
+        &mut self,
+        verified: &Verified,
+        keys: &SigningKeys,
+        now: DateTime<Utc>,
+    ) -> Result<Checkpoint, StoreError> {
+        let position = verified.events;
+        let made = Checkpoint::sign(self.shop(), position, &verified.hash, now, keys);
+        if position == 0 {
             return Ok(made); // of nothing: there is nothing to be compared with it
         }
-        self.store_checkpoint(&made, &head.hash).await?;
-        let stored = self.checkpoints_after(head.position - 1, 1).await?.into_iter().next();
-        match stored.filter(|stored| stored.position == head.position) {
-            Some(stored) if stored.hash == made.hash => Ok(stored),
-            _ => Err(StoreError::BrokenChain {
-                shop,
-                position: head.position,
-                what: "the log is not the one that was signed here".to_owned(),
-            }),
+        self.store_checkpoint(&made, &verified.hash).await?;
+        let stored = self.checkpoints_after(position - 1, 1).await?.into_iter().next();
+        // One of a key that is not known here is in nobody's way, and is not handed out.
+        let is_ours =
+            |stored: &Checkpoint| stored.position == position && stored.is_signed_by(&keys.public()) == Some(true);
+        match stored.filter(is_ours) {
+            Some(stored) if stored.hash != made.hash => Err(self.broken(position, "another log was signed here")),
+            stored => Ok(stored.unwrap_or(made)),
         }
+    }
+
+    fn broken(&self, position: i64, what: &str) -> StoreError {
+        StoreError::BrokenChain { shop: self.shop(), position, what: what.to_owned() }
+    }
+
+    /// The last checkpoint of a key that is known. One of another key proves nothing: nothing is built on it.
+    async fn last_signed(&mut self, keys: &SigningKeys) -> Result<Option<Checkpoint>, StoreError> {
+        let shop = self.shop();
+        let known: Vec<String> = keys.public().into_iter().map(|(id, _)| id).collect();
+        let last = sqlx::query!(
+            "SELECT position, hash, signed_at, key_id, signature
+             FROM log_checkpoints
+             WHERE shop_id = $1 AND key_id = ANY ($2)
+             ORDER BY position DESC
+             LIMIT 1",
+            shop.0,
+            &known,
+        )
+        .fetch_optional(&mut **self)
+        .await?;
+        let Some(row) = last else { return Ok(None) };
+        let last = Checkpoint {
+            shop,
+            position: row.position,
+            hash: hex::encode(row.hash),
+            at: row.signed_at,
+            key_id: row.key_id,
+            signature: row.signature,
+        };
+        if last.is_signed_by(&keys.public()) == Some(true) {
+            return Ok(Some(last));
+        }
+        Err(self.broken(last.position, "what was signed before was not signed by us"))
     }
 
     async fn store_checkpoint(&mut self, checkpoint: &Checkpoint, hash: &[u8]) -> Result<(), StoreError> {
@@ -137,11 +175,44 @@ impl ShopTx {
     }
 }
 
-/// Signs a shop's log where enough was added to it since it was signed, or where that was a day ago. What is signed follows
-/// from what was signed before: the links in between are recomputed.
+/// The checkpoint of a shop's log as it is now. Signed is only what was verified: all that was added since the last genuine
+/// checkpoint, page by page.
 ///
 /// # Errors
-/// [`StoreError::BrokenChain`] when they do not hold: nothing is signed then. [`StoreError::Unavailable`].
+/// [`StoreError::BrokenChain`] when it does not follow from what was signed before: nothing is signed then.
+/// [`StoreError::NoSuchShop`] or [`StoreError::Unavailable`].
+pub async fn sign(
+    database: &Database,
+    shop: ShopId,
+    keys: &SigningKeys,
+    now: DateTime<Utc>,
+) -> Result<Checkpoint, StoreError> {
+    let mut tx = database.begin(shop).await?;
+    let last = tx.last_signed(keys).await?;
+    tx.commit().await?;
+    let trust = Trust { keys: keys.public(), accepts_unknown_keys: true, ..Trust::default() };
+    let mut verification = Verification::begin_behind(database, shop, trust, last.as_ref()).await?;
+    let verified = loop {
+        if let Some(verified) = verification.step().await? {
+            break verified;
+        }
+    };
+    if let Some(fault) = verified.fault {
+        return Err(StoreError::BrokenChain { shop, position: fault.position, what: fault.kind.to_string() });
+    }
+    if let Some(last) = last.filter(|last| last.position == verified.events) {
+        return Ok(last);
+    }
+    let mut tx = database.begin(shop).await?;
+    let signed = tx.sign_verified(&verified, keys, now).await?;
+    tx.commit().await?;
+    Ok(signed)
+}
+
+/// The same where enough was added to the log since it was signed, or where that was a day ago.
+///
+/// # Errors
+/// As [`sign`].
 pub async fn sign_if_due(
     database: &Database,
     shop: ShopId,
@@ -149,61 +220,15 @@ pub async fn sign_if_due(
     now: DateTime<Utc>,
 ) -> Result<Option<Checkpoint>, StoreError> {
     let mut tx = database.begin_reading(shop).await?;
-    let head = sqlx::query!("SELECT position, hash FROM heads WHERE shop_id = $1", shop.0)
-        .fetch_optional(&mut *tx)
-        .await?
-        .ok_or(StoreError::NoSuchShop(shop))?;
-    let last = sqlx::query!(
-        "SELECT position, hash, signed_at, key_id, signature
-         FROM log_checkpoints WHERE shop_id = $1 ORDER BY position DESC LIMIT 1",
-        shop.0
-    )
-    .fetch_optional(&mut *tx)
-    .await?;
+    let (head, _) = tx.head().await?;
+    let last = tx.last_signed(keys).await?;
     tx.commit().await?;
-    let broken = |position, what: &str| Err(StoreError::BrokenChain { shop, position, what: what.to_owned() });
-    if let Some(last) = &last {
-        // Nothing is built on what somebody else wrote. Of a key that was taken away, nobody can tell.
-        let checkpoint = Checkpoint {
-            shop,
-            position: last.position,
-            hash: hex::encode(&last.hash),
-            at: last.signed_at,
-            key_id: last.key_id.clone(),
-            signature: last.signature.clone(),
-        };
-        let key = keys.public().into_iter().find(|(id, _)| *id == last.key_id);
-        if key.is_some_and(|(_, key)| !checkpoint.is_genuine(&key)) {
-            return broken(last.position, "what was signed before was not signed by us");
-        }
+    let news = head - last.as_ref().map_or(0, |last| last.position);
+    let is_old = last.is_none_or(|last| now - last.at >= AT_LEAST);
+    // Less than was signed is found to be wrong.
+    let is_due = !(0..EVERY).contains(&news) || news > 0 && is_old;
+    if is_due {
+        return sign(database, shop, keys, now).await.map(Some);
     }
-    let (from, mut hash, signed_at) = match last {
-        Some(last) => (last.position, last.hash, Some(last.signed_at)),
-        None => (0, GENESIS.to_vec(), None),
-    };
-    let news = head.position - from;
-    if news < 0 {
-        return broken(head.position + 1, "a later position was signed");
-    }
-    let is_due = news >= EVERY || news > 0 && signed_at.is_none_or(|at| now - at >= AT_LEAST);
-    if !is_due {
-        return Ok(None);
-    }
-    let (mut position, mut added) = (from, events(database, shop, from, head.position));
-    while let Some(event) = added.try_next().await? {
-        let previous: [u8; 32] = hash.as_slice().try_into().unwrap_or(GENESIS);
-        let follows = event.link(shop).hash(&previous).as_slice() == event.hash;
-        if event.position != position + 1 || !follows {
-            return broken(position + 1, "the event does not follow from what was signed before");
-        }
-        (position, hash) = (event.position, event.hash);
-    }
-    if position != head.position || hash != head.hash {
-        return broken(position + 1, "the head does not match the last event");
-    }
-    let checkpoint = Checkpoint::sign(shop, position, &hash, now, keys);
-    let mut tx = database.begin(shop).await?;
-    tx.store_checkpoint(&checkpoint, &hash).await?;
-    tx.commit().await?;
-    Ok(Some(checkpoint))
+    Ok(None)
 }

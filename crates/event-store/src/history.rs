@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use domain::{Snapshot, snapshot::WithAggregate};
 
 use crate::{
-    ShopTx, StoreError, StoredEvent,
+    Page, ShopTx, StoreError, StoredEvent,
     command::{AnyState, new_state},
 };
 
@@ -12,6 +12,8 @@ use crate::{
 const WINDOW: i64 = 10_000;
 /// Events of a history that are folded at a time.
 const FOLDED: i64 = 500;
+/// Of events that are in memory at once, of which others make several times as much.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// Which events of a shop's log, in `(after, up_to]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,18 +57,18 @@ impl WithAggregate for Begin {
 }
 
 impl ShopTx {
-    /// At most `limit` of the events that are asked for; of a few positions only, so none may be among them. `cursor` is 0
-    /// for the first page, then [`Selected::next`].
+    /// At most `limit` of the events that are asked for, fewer where they are long; of a few positions only, so none may be among
+    /// them. `cursor` is 0 for the first page, then [`Selected::next`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn selected(&mut self, selection: &Selection, cursor: i64, limit: i64) -> Result<Selected, StoreError> {
-        let is_full = |events: &[StoredEvent]| i64::try_from(events.len()).is_ok_and(|count| count >= limit);
         if let (Some(kind), Some(id)) = (&selection.aggregate_type, &selection.aggregate_id) {
             // Along the history, by its own count.
-            let mut events = self.history_after(kind, id, cursor, limit).await?;
-            let next = events.last().filter(|_| is_full(&events)).map(|last| last.sequence);
-            let next = next.filter(|_| events.last().is_some_and(|last| last.position < selection.up_to));
+            let page = self.history_after(kind, id, cursor, limit).await?;
+            let mut events = page.rows;
+            let last = events.last().filter(|last| page.is_full && last.position < selection.up_to);
+            let next = last.map(|last| last.sequence);
             events.retain(|event| {
                 let is_within = event.position > selection.after && event.position <= selection.up_to;
                 is_within && selection.event_type.as_ref().is_none_or(|only| *only == event.event_type)
@@ -76,30 +78,32 @@ impl ShopTx {
         let shop = self.shop();
         let after = cursor.max(selection.after);
         let end = selection.up_to.min(after.saturating_add(WINDOW));
-        let events = sqlx::query_as!(
-            StoredEvent,
-            r#"SELECT position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version,
-                      payload::text AS "payload!", metadata::text AS "metadata!", hash
-               FROM events
-               WHERE shop_id = $1 AND position > $2 AND position <= $3
-                 AND ($4::text IS NULL OR aggregate_type = $4)
-                 AND ($5::text IS NULL OR event_type = $5)
-               ORDER BY position
-               LIMIT $6"#,
-            shop.0,
-            after,
-            end,
-            selection.aggregate_type.as_deref(),
-            selection.event_type.as_deref(),
-            limit,
-        )
-        .fetch_all(&mut **self)
-        .await?;
-        let reached = events.last().filter(|_| is_full(&events)).map_or(end, |last| last.position);
-        Ok(Selected { next: (reached < selection.up_to).then_some(reached), events })
+        let mut page = Page::of_at_most(limit, PAGE_BYTES);
+        while let Some(count) = page.wants() {
+            let events = sqlx::query_as!(
+                StoredEvent,
+                r#"SELECT position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version,
+                          payload::text AS "payload!", metadata::text AS "metadata!", hash
+                   FROM events
+                   WHERE shop_id = $1 AND position > $2 AND position <= $3
+                     AND ($4::text IS NULL OR aggregate_type = $4)
+                     AND ($5::text IS NULL OR event_type = $5)
+                   ORDER BY position
+                   LIMIT $6"#,
+                shop.0,
+                page.rows.last().map_or(after, |last: &StoredEvent| last.position),
+                end,
+                selection.aggregate_type.as_deref(),
+                selection.event_type.as_deref(),
+                count,
+            );
+            page.take(count, events.fetch(&mut **self), StoredEvent::length).await?;
+        }
+        let reached = page.rows.last().filter(|_| page.is_full).map_or(end, |last| last.position);
+        Ok(Selected { next: (reached < selection.up_to).then_some(reached), events: page.rows })
     }
 
-    /// At most `limit` events of a history behind one of them, in order.
+    /// At most `limit` events of a history behind one of them, in order; fewer where they are long.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -109,24 +113,27 @@ impl ShopTx {
         aggregate_id: &str,
         sequence: i64,
         limit: i64,
-    ) -> Result<Vec<StoredEvent>, StoreError> {
+    ) -> Result<Page<StoredEvent>, StoreError> {
         let shop = self.shop();
-        Ok(sqlx::query_as!(
-            StoredEvent,
-            r#"SELECT position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version,
-                      payload::text AS "payload!", metadata::text AS "metadata!", hash
-               FROM events
-               WHERE shop_id = $1 AND aggregate_type = $2 AND aggregate_id = $3 AND sequence > $4
-               ORDER BY sequence
-               LIMIT $5"#,
-            shop.0,
-            aggregate_type,
-            aggregate_id,
-            sequence,
-            limit,
-        )
-        .fetch_all(&mut **self)
-        .await?)
+        let mut page = Page::of_at_most(limit, PAGE_BYTES);
+        while let Some(count) = page.wants() {
+            let events = sqlx::query_as!(
+                StoredEvent,
+                r#"SELECT position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version,
+                          payload::text AS "payload!", metadata::text AS "metadata!", hash
+                   FROM events
+                   WHERE shop_id = $1 AND aggregate_type = $2 AND aggregate_id = $3 AND sequence > $4
+                   ORDER BY sequence
+                   LIMIT $5"#,
+                shop.0,
+                aggregate_type,
+                aggregate_id,
+                page.rows.last().map_or(sequence, |last: &StoredEvent| last.sequence),
+                count,
+            );
+            page.take(count, events.fetch(&mut **self), StoredEvent::length).await?;
+        }
+        Ok(page)
     }
 
     /// How many events a history has; 0 where there is none.
@@ -163,11 +170,7 @@ impl ShopTx {
         loop {
             let folded = last.as_ref().map_or(0, |last| last.sequence);
             let limit = FOLDED.min(sequence - folded);
-            let page = if limit > 0 {
-                self.history_after(aggregate_type, aggregate_id, folded, limit).await?
-            } else {
-                Vec::new()
-            };
+            let page = self.history_after(aggregate_type, aggregate_id, folded, limit).await?.rows;
             for event in &page {
                 state.apply_stored(&event.event_type, &event.event_version, &event.payload)?;
             }

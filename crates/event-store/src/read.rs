@@ -8,10 +8,13 @@ use futures::{Stream, TryStreamExt, stream};
 pub use domain::command::Stored as Decode;
 
 use crate::{
-    Database, Link, ShopTx, StoreError, StreamId,
+    Database, GENESIS, Link, Page, ShopTx, StoreError, StreamId,
     append::{Basis, Lock, Wanted},
     command::new_state,
 };
+
+/// Of a page of events, which is in memory as a whole.
+const PAGE_BYTES: usize = 4 << 20;
 
 /// An event as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +48,21 @@ impl StoredEvent {
     /// [`StoreError::Newer`] or [`StoreError::Unreadable`].
     pub fn decode<E: Decode + DomainEvent>(&self) -> Result<E, StoreError> {
         decode(&self.event_type, &self.event_version, &self.payload, self.position)
+    }
+
+    /// Whether its hash follows from what it says and from the hash of the event before it; the first one has none before it.
+    #[must_use]
+    pub fn follows(&self, shop: ShopId, previous: Option<&[u8]>) -> bool {
+        let previous = match self.position {
+            1 => Some(GENESIS),
+            _ => previous.and_then(|hash| hash.try_into().ok()),
+        };
+        previous.is_some_and(|previous| self.link(shop).hash(&previous).as_slice() == self.hash)
+    }
+
+    /// About how many bytes it takes.
+    pub(crate) fn length(&self) -> usize {
+        size_of::<Self>() + self.payload.len() + self.metadata.len()
     }
 
     /// What of it is chained.
@@ -114,26 +132,29 @@ impl ShopTx {
         .await?)
     }
 
-    /// At most `limit` events after a position, in order.
+    /// At most `limit` events after a position, in order; fewer where they are long.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn events_after(&mut self, position: i64, limit: i64) -> Result<Vec<StoredEvent>, StoreError> {
+    pub async fn events_after(&mut self, position: i64, limit: i64) -> Result<Page<StoredEvent>, StoreError> {
         let shop = self.shop();
-        Ok(sqlx::query_as!(
-            StoredEvent,
-            r#"SELECT position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version,
-                      payload::text AS "payload!", metadata::text AS "metadata!", hash
-               FROM events
-               WHERE shop_id = $1 AND position > $2
-               ORDER BY position
-               LIMIT $3"#,
-            shop.0,
-            position,
-            limit,
-        )
-        .fetch_all(&mut **self)
-        .await?)
+        let mut page = Page::of_at_most(limit, PAGE_BYTES);
+        while let Some(count) = page.wants() {
+            let events = sqlx::query_as!(
+                StoredEvent,
+                r#"SELECT position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version,
+                          payload::text AS "payload!", metadata::text AS "metadata!", hash
+                   FROM events
+                   WHERE shop_id = $1 AND position > $2
+                   ORDER BY position
+                   LIMIT $3"#,
+                shop.0,
+                page.rows.last().map_or(position, |last: &StoredEvent| last.position),
+                count,
+            );
+            page.take(count, events.fetch(&mut **self), StoredEvent::length).await?;
+        }
+        Ok(page)
     }
 
     /// The whole history of the named aggregates of one type up to a position, in the log's order.
@@ -268,8 +289,8 @@ pub fn events(
             let mut tx = database.begin(shop).await?;
             let page = tx.events_after(after, limit).await?;
             tx.commit().await?;
-            let next = page.last().map(|last| last.position);
-            Ok(next.map(|next| (stream::iter(page.into_iter().map(Ok)), next)))
+            let next = page.rows.last().map(|last| last.position);
+            Ok(next.map(|next| (stream::iter(page.rows.into_iter().map(Ok)), next)))
         }
     });
     Box::pin(pages.try_flatten())

@@ -16,7 +16,7 @@ use domain::{Command, ShopId};
 
 use crate::{
     Appended, Database, Envelope, Metadata, StoreError,
-    append::{Basis, Lock, Wanted},
+    append::{Basis, Deciding, Lock, Wanted},
     metrics::{COUNTERS, count},
 };
 
@@ -96,16 +96,16 @@ impl Database {
     /// Without a lock. `None` leaves it to the log under its lock: somebody else wrote, what was taken for new is not, what
     /// is known here may be why the command was refused or told nothing new, a snapshot is to be written with it, or the
     /// database could not be asked. An error is an append of which nobody knows whether it took place.
-    async fn try_execute(&self, shop: ShopId, command: Envelope) -> Result<Option<Appended>, StoreError> {
-        let mut commands = vec![command];
-        let wanted = Wanted::by(&mut commands);
+    async fn try_execute(&self, shop: ShopId, mut command: Envelope) -> Result<Option<Appended>, StoreError> {
+        let wanted = Wanted::by(std::slice::from_mut(&mut command));
         let Ok(mut connection) = self.connections().acquire().await else { return Ok(None) };
         let known = match self.recent().take(shop) {
             Some(known) => Some(known.with_new(&wanted)),
             None => Basis::load(&mut connection, shop, self.ring(), &wanted, Lock::Nothing).await.ok(),
         };
         let Some(mut basis) = known else { return Ok(None) };
-        let Ok((appended, news)) = basis.decide(shop, self.ring(), &wanted, commands) else { return Ok(None) };
+        let decided = Deciding::begin(&mut basis, shop, self.ring(), &wanted).and_then(|mut to| to.decide_one(command));
+        let Ok((appended, news)) = decided else { return Ok(None) };
         if news.is_empty() || basis.is_snapshot_due() {
             return Ok(None);
         }
@@ -119,9 +119,9 @@ impl Database {
             Err(_) => return Ok(None),
         }
         COUNTERS.commands_direct.increment(1);
-        COUNTERS.events_appended.increment(count(appended[0].events));
+        COUNTERS.events_appended.increment(count(appended.events));
         self.recent().put(shop, basis);
         self.connections().give_back(connection);
-        Ok(Some(appended[0]))
+        Ok(Some(appended))
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{PERSONAL_FIELDS, SHOP_FIELDS, Sealed, ShopId, Subject};
+use futures::TryStreamExt;
 use serde_json::Value;
 use vault::{ContactKey, ShopKey, SubjectKey, VaultError};
 
 use crate::{
-    Database, GENESIS, Link, ShopTx, StoreError, StoredEvent,
+    Database, ShopTx, StoreError, StoredEvent,
     metrics::{SealedThing, opened as count_opened},
 };
 
@@ -104,7 +105,7 @@ impl ShopTx {
             .fetch_optional(&mut **self)
             .await?
             .ok_or(StoreError::NoSuchShop(shop))?;
-        let events = self.events_after(from, PAGE).await?;
+        let events = self.events_after(from, PAGE).await?.rows;
         let Some(position) = events.last().map(|last| last.position) else { return Ok(false) };
         if let Some(key) = self.living_shop_key().await? {
             let mut named = BTreeSet::new();
@@ -237,20 +238,54 @@ impl ShopTx {
         Ok(streams)
     }
 
-    /// The histories' events.
+    /// Shows the events of some histories of one type that stand behind a position, up to another one: history by history,
+    /// each in its order, and one event at a time, since they may be long. With each the hash of the event before it in the log.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn events_of(&mut self, streams: &Streams) -> Result<Vec<StoredEvent>, StoreError> {
-        let mut by_type: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for (kind, id) in streams {
-            by_type.entry(kind).or_default().push(id.clone());
+    /// [`StoreError::Unavailable`], and what `each` answers.
+    pub async fn each_event_of(
+        &mut self,
+        (aggregate_type, aggregate_ids): (&str, &[String]),
+        (after, up_to): (i64, i64),
+        mut each: impl FnMut(StoredEvent, Option<Vec<u8>>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let shop = self.shop();
+        let mut rows = sqlx::query!(
+            r#"SELECT e.position, e.recorded_at, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version,
+                      e.payload::text AS "payload!", e.metadata::text AS "metadata!", e.hash, p.hash AS "previous?"
+               FROM UNNEST($3::text[]) AS w (id)
+               CROSS JOIN LATERAL (
+                   SELECT * FROM events
+                   WHERE shop_id = $1 AND aggregate_type = $2 AND aggregate_id = w.id AND position > $4 AND position <= $5
+                   ORDER BY sequence OFFSET 0
+               ) e
+               LEFT JOIN LATERAL (
+                   SELECT hash FROM events WHERE shop_id = $1 AND position = e.position - 1 OFFSET 0
+               ) p ON true
+               ORDER BY e.aggregate_id, e.sequence"#,
+            shop.0,
+            aggregate_type,
+            aggregate_ids,
+            after,
+            up_to,
+        )
+        .fetch(&mut **self);
+        while let Some(row) = rows.try_next().await? {
+            let event = StoredEvent {
+                position: row.position,
+                recorded_at: row.recorded_at,
+                aggregate_type: row.aggregate_type,
+                aggregate_id: row.aggregate_id,
+                sequence: row.sequence,
+                event_type: row.event_type,
+                event_version: row.event_version,
+                payload: row.payload,
+                metadata: row.metadata,
+                hash: row.hash,
+            };
+            each(event, row.previous)?;
         }
-        let mut events = Vec::new();
-        for (kind, ids) in by_type {
-            events.extend(self.histories(kind, &ids, i64::MAX).await?);
-        }
-        Ok(events)
+        Ok(())
     }
 
     /// The sealed values of some subjects in events.
@@ -333,33 +368,6 @@ impl ShopTx {
         let destroyed =
             sqlx::query_scalar!(r#"SELECT destroy_subjects($1, $2) AS "destroyed!""#, shop.0, &texts(subjects));
         Ok(destroyed.fetch_one(&mut **self).await?)
-    }
-
-    /// Follows the chain at events: that each has the hash that follows from what it says and from the event before it.
-    /// Returns the first position where it does not.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn broken_link(&mut self, events: &[StoredEvent]) -> Result<Option<i64>, StoreError> {
-        let shop = self.shop();
-        let positions: Vec<i64> = events.iter().map(|event| event.position - 1).collect();
-        let before = sqlx::query!(
-            "SELECT position, hash FROM events WHERE shop_id = $1 AND position = ANY ($2)",
-            shop.0,
-            &positions
-        )
-        .fetch_all(&mut **self)
-        .await?;
-        let before: BTreeMap<i64, Vec<u8>> = before.into_iter().map(|row| (row.position, row.hash)).collect();
-        let holds = |event: &StoredEvent| {
-            let previous = match event.position {
-                1 => Some(GENESIS),
-                position => before.get(&(position - 1)).and_then(|hash| hash.as_slice().try_into().ok()),
-            };
-            let link: Link<'_> = event.link(shop);
-            previous.is_some_and(|previous| link.hash(&previous).as_slice() == event.hash)
-        };
-        Ok(events.iter().find(|event| !holds(event)).map(|event| event.position))
     }
 }
 

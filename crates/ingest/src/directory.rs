@@ -9,7 +9,7 @@ use shopify::{ShopDomain, body_digest};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use vault::ShopKey;
+use vault::{ShopKey, VaultError};
 
 use crate::{INGEST, inbox::give_deliveries};
 
@@ -222,19 +222,26 @@ pub async fn lock_entry(tx: &mut ShopTx) -> Result<Option<DirectoryEntry>, Store
 }
 
 /// Takes the shop of this transaction out of the directory, ends its merchants' tokens, and forgets its work of any other kind
-/// than `but`. Those who handle compliance, and auditors, are still to read what was done.
+/// than `but`. Those who handle compliance, and auditors, are still to read what was done. `goes_on_as`: the shop that has its
+/// place.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`].
-pub async fn strike_off(tx: &mut ShopTx, domain: Option<&ShopDomain>, but: &str) -> Result<(), StoreError> {
+pub async fn strike_off(
+    tx: &mut ShopTx,
+    domain: Option<&ShopDomain>,
+    goes_on_as: Option<ShopId>,
+    but: &str,
+) -> Result<(), StoreError> {
     let shop = tx.shop();
     sqlx::query!("DELETE FROM directory WHERE shop_id = $1", shop.0).execute(&mut **tx).await?;
     sqlx::query!("DELETE FROM work_queue WHERE shop_id = $1 AND kind <> $2", shop.0, but).execute(&mut **tx).await?;
     sqlx::query!(
-        "INSERT INTO former_shops (shop_id, domain_digest) VALUES ($1, $2)
+        "INSERT INTO former_shops (shop_id, domain_digest, goes_on_as) VALUES ($1, $2, $3)
          ON CONFLICT ON CONSTRAINT former_shops_pkey DO NOTHING",
         shop.0,
         domain.map(digest_of),
+        goes_on_as.map(|shop| shop.0),
     )
     .execute(&mut **tx)
     .await?;
@@ -290,6 +297,40 @@ pub async fn former_shops(connection: &mut PgConnection) -> Result<Vec<ShopId>, 
     Ok(shops.fetch_all(connection).await?.into_iter().map(ShopId).collect())
 }
 
+/// A shop that was erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FormerShop {
+    /// Our id, by which its log is read.
+    pub shop: ShopId,
+    /// When.
+    pub erased_at: DateTime<Utc>,
+}
+
+/// The erased shops in whose place a shop goes on, and those in whose place these did, the last one first. With a domain, also
+/// those that had it when they were erased.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn predecessors(
+    connection: &mut PgConnection,
+    shop: Option<ShopId>,
+    domain: Option<&ShopDomain>,
+) -> Result<Vec<FormerShop>, StoreError> {
+    let rows = sqlx::query!(
+        r#"WITH RECURSIVE before AS (
+               SELECT shop_id, redacted_at FROM former_shops WHERE goes_on_as = $1 OR domain_digest = $2
+               UNION
+               SELECT f.shop_id, f.redacted_at FROM former_shops f JOIN before b ON f.goes_on_as = b.shop_id
+           )
+           SELECT shop_id AS "shop_id!", redacted_at AS "redacted_at!" FROM before ORDER BY redacted_at DESC, shop_id"#,
+        shop.map(|shop| shop.0),
+        domain.map(digest_of),
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| FormerShop { shop: ShopId(row.shop_id), erased_at: row.redacted_at }).collect())
+}
+
 /// Held until the transaction ends: exclusively by a registration, shared by deliveries to an unknown shop.
 pub(crate) async fn lock_domain(
     connection: &mut PgConnection,
@@ -307,7 +348,8 @@ pub(crate) async fn lock_domain(
     Ok(())
 }
 
-/// Moves what came for the domain while it was unknown into the shop's inbox, sealed under its key.
+/// Moves what came for the domain while it was unknown into the shop's inbox, sealed under its key. What does not open is put
+/// aside there as it is, as a dead letter: it is in nobody's way.
 async fn claim_deliveries(tx: &mut ShopTx, domain: &ShopDomain) -> Result<(), StoreError> {
     let shop = tx.shop();
     let key = shop_key(tx).await?;
@@ -321,12 +363,19 @@ async fn claim_deliveries(tx: &mut ShopTx, domain: &ShopDomain) -> Result<(), St
         if rows.is_empty() {
             return Ok(());
         }
-        let (mut ids, mut bodies) = (Vec::new(), Vec::new());
+        let (mut ids, mut bodies, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
         for row in rows {
-            let body = opened(SealedThing::Body, tx.ring().open_unclaimed(row.id, &row.body));
-            let body = body.map_err(|error| StoreError::Keys(shop, error))?;
-            bodies.push(key.body(row.id).seal(&body));
+            let (body, reason) = match opened(SealedThing::Body, tx.ring().open_unclaimed(row.id, &row.body)) {
+                Ok(body) => (key.body(row.id).seal(&body), None),
+                Err(error @ VaultError::DoesNotOpen) => {
+                    tracing::warn!(%shop, id = %row.id, "a delivery's body does not open: it is kept as a dead letter");
+                    (row.body, Some(error.to_string()))
+                }
+                Err(error) => return Err(StoreError::Keys(shop, error)),
+            };
             ids.push(row.id);
+            bodies.push(body);
+            reasons.push(reason);
         }
         sqlx::query!(
             "WITH moved AS (
@@ -335,15 +384,17 @@ async fn claim_deliveries(tx: &mut ShopTx, domain: &ShopDomain) -> Result<(), St
                  INSERT INTO work_queue (shop_id, kind, due_at) VALUES ($1, 'ingest', now())
              )
              INSERT INTO inbox (shop_id, id, webhook_id, body_digest, topic, triggered_at, event_id, received_at, note,
-                                body, due_at)
+                                body, due_at, status, reason, settled_at, subjects_known)
              SELECT $1, m.id, m.webhook_id, m.body_digest, m.topic, m.triggered_at, m.event_id, m.received_at, m.note,
-                    b.body, now()
+                    b.body, now(), CASE WHEN b.reason IS NULL THEN 'pending' ELSE 'dead' END, b.reason,
+                    CASE WHEN b.reason IS NOT NULL THEN now() END, b.reason IS NOT NULL
              FROM moved m
-             JOIN UNNEST($2::uuid[], $3::bytea[]) AS b (id, body) ON b.id = m.id
+             JOIN UNNEST($2::uuid[], $3::bytea[], $4::text[]) AS b (id, body, reason) ON b.id = m.id
              ON CONFLICT ON CONSTRAINT inbox_delivery_key DO NOTHING",
             shop.0,
             &ids,
             &bodies,
+            &reasons as &[Option<String>],
         )
         .execute(&mut **tx)
         .await?;

@@ -4,13 +4,17 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use domain::ShopId;
-use event_store::{Database, ShopTx, StoreError, shop_key};
+use event_store::{Database, Page, ShopTx, StoreError, shop_key};
 use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 use vault::ShopKey;
 
 use crate::{INGEST, enqueue};
+
+/// Bodies that are in memory at once: so many, and about so many bytes.
+const PAGE: i64 = 200;
+const PAGE_BYTES: usize = 4 << 20;
 
 /// What became of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -209,6 +213,20 @@ pub(crate) async fn first_sent_after(
     Ok(first.fetch_one(&mut **tx).await?)
 }
 
+/// A delivery as it is given to another shop.
+struct Given {
+    id: Uuid,
+    webhook_id: String,
+    body_digest: Vec<u8>,
+    source: String,
+    topic: String,
+    triggered_at: Option<DateTime<Utc>>,
+    event_id: Option<String>,
+    received_at: DateTime<Utc>,
+    note: Option<String>,
+    body: Vec<u8>,
+}
+
 /// Gives another shop the deliveries that came, and were sent, since an instant, as they came, and leaves it the work of
 /// settling them. The transaction is turned to one shop and to the other, and is the first one's at the end.
 pub(crate) async fn give_deliveries(
@@ -217,29 +235,31 @@ pub(crate) async fn give_deliveries(
     to: ShopId,
     since: DateTime<Utc>,
 ) -> Result<u64, StoreError> {
-    const PAGE: i64 = 200;
     let from = tx.shop();
     let (mut after, mut given) = (Uuid::nil(), 0);
     loop {
-        let page = sqlx::query!(
-            r#"SELECT id, webhook_id, body_digest, source, topic, triggered_at, event_id, received_at, note, body AS "body!"
-               FROM inbox
-               WHERE shop_id = $1 AND id > $2 AND received_at >= $3 AND (triggered_at IS NULL OR triggered_at >= $3)
-                 AND body IS NOT NULL
-               ORDER BY id
-               LIMIT $4"#,
-            from.0,
-            after,
-            since,
-            PAGE,
-        )
-        .fetch_all(&mut **tx)
-        .await?;
-        let Some(last) = page.last() else { break };
+        let mut page = Page::of_at_most(PAGE, PAGE_BYTES);
+        while let Some(count) = page.wants() {
+            let deliveries = sqlx::query_as!(
+                Given,
+                r#"SELECT id, webhook_id, body_digest, source, topic, triggered_at, event_id, received_at, note, body AS "body!"
+                   FROM inbox
+                   WHERE shop_id = $1 AND id > $2 AND received_at >= $3 AND (triggered_at IS NULL OR triggered_at >= $3)
+                     AND body IS NOT NULL
+                   ORDER BY id
+                   LIMIT $4"#,
+                from.0,
+                page.rows.last().map_or(after, |last: &Given| last.id),
+                since,
+                count,
+            );
+            page.take(count, deliveries.fetch(&mut **tx), |delivery| delivery.body.len()).await?;
+        }
+        let Some(last) = page.rows.last() else { break };
         after = last.id;
         tx.turn_to(to).await?;
         let new_key = shop_key(tx).await?;
-        for delivery in page {
+        for delivery in page.rows {
             // What does not open is nobody's any more.
             let Ok(body) = key.body(delivery.id).open(&delivery.body) else { continue };
             sqlx::query!(

@@ -15,8 +15,8 @@ mod subjects;
 mod translate;
 
 pub use directory::{
-    DirectoryEntry, Registration, find, find_by_id, former_shops, hand_over, list_shops, lock_entry, page_of_shops,
-    register, set_paused, strike_off,
+    DirectoryEntry, FormerShop, Registration, find, find_by_id, former_shops, hand_over, list_shops, lock_entry,
+    page_of_shops, predecessors, register, set_paused, strike_off,
 };
 pub use document::{DocumentsLeft, documents_by_outcome, documents_left, store_documents};
 pub use inbox::{
@@ -26,7 +26,7 @@ pub use keys::{KeyUse, Rotated, key_uses, rotate_keys};
 pub use metrics::{count_put_off, register_metrics};
 pub use receive::{Accepted, Delivery, Receiver};
 pub use requests::{REDACT, enqueue, later_installation};
-pub use subjects::{OpenedBody, find_bodies, let_go_of_bodies, open_bodies};
+pub use subjects::{OpenedBody, bodies_of, find_bodies, let_go_of_bodies, name_bodies, open_bodies};
 pub use translate::{BATCH, IngestError, Ingested, ingest, put_off};
 
 /// The kind of work that a stored delivery makes.

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Command, Digest, Personal, Subject,
     compliance::{ComplianceKind, ComplianceRequest},
-    document::DocumentCommand,
-    export::{ExportCommand, ExportRequest},
+    document::{DocumentCommand, Observed},
+    export::{Export, ExportCommand, ExportRequest},
     redaction::{Redaction, RedactionCommand, Request, WEBHOOK},
     shop::Shop,
 };
@@ -44,7 +44,12 @@ pub async fn enqueue(tx: &mut ShopTx, kind: &str, in_s: f64) -> Result<(), Store
 /// A request of Shopify's.
 pub(crate) struct Asked {
     kind: ComplianceKind,
-    digest: Digest,
+    /// Of the body. It holds an address, which whoever has the digest could guess: it goes nowhere.
+    body: Digest,
+    /// What tells it from others: its numbers, or the body where it names nobody by number.
+    identity: Vec<u8>,
+    /// By what the log knows the body.
+    pub known_by: Digest,
     /// The history that says that it came.
     history: String,
     subjects: BTreeSet<Subject>,
@@ -57,15 +62,30 @@ pub(crate) struct Asked {
 }
 
 /// Takes the requests out of commands. An address or a number by which nobody is named is not to be kept: sealed as the shop's
-/// own, it would outlive whom it is of.
-pub(crate) fn requests_in(commands: &mut [Command], note: Option<&str>) -> Vec<Asked> {
+/// own, it would outlive whom it is of. And no digest of a body, which is little more than an address: in its place stands one
+/// that takes the shop's key.
+pub(crate) async fn requests_in(
+    tx: &mut ShopTx,
+    key: &ShopKey,
+    commands: &mut [Command],
+    note: Option<&str>,
+) -> Result<Vec<Asked>, StoreError> {
     let mut asked = Vec::new();
     for command in commands {
-        let Command::Compliance(request, DocumentCommand::Observe { version, value }) = command else { continue };
+        let Command::Compliance(history, DocumentCommand::Observe { version, value }) = command else { continue };
+        let (body, identity) = (version.digest, identity_of(value, version.digest));
+        // What an earlier release took in is known by what it wrote.
+        let known: Observed<ComplianceRequest> = tx.load(history).await?;
+        if known.newest.is_none_or(|newest| newest.version.digest != body) {
+            version.digest = Digest(key.pseudonym(&[b"request/", &*identity].concat()));
+            *history = history.replace(&body.to_string(), &version.digest.to_string());
+        }
         asked.push(Asked {
             kind: value.kind,
-            digest: version.digest,
-            history: request.clone(),
+            body,
+            identity,
+            known_by: version.digest,
+            history: history.clone(),
             contacts: if value.customer_id.is_none() { take_contacts(value) } else { Vec::new() },
             subjects: subjects_of(value),
             note: note.map(str::to_owned),
@@ -73,7 +93,18 @@ pub(crate) fn requests_in(commands: &mut [Command], note: Option<&str>) -> Vec<A
             received_at: value.received_at,
         });
     }
-    asked
+    Ok(asked)
+}
+
+fn identity_of(request: &ComplianceRequest, body: Digest) -> Vec<u8> {
+    let ComplianceRequest { kind, data_request, customer_id, orders, received_at: _, contact: _ } = request;
+    match (kind, customer_id) {
+        (ComplianceKind::ShopRedaction, _) | (_, None) => body.0.to_vec(),
+        (_, Some(customer)) => {
+            let numbers = (kind, data_request, customer, orders);
+            serde_json::to_vec(&numbers).expect("numbers have a JSON form")
+        }
+    }
 }
 
 fn subjects_of(request: &ComplianceRequest) -> BTreeSet<Subject> {
@@ -101,7 +132,7 @@ pub(crate) async fn ask(tx: &mut ShopTx, key: &ShopKey, asked: Vec<Asked>) -> Re
         let named_by_number = request.contacts.is_empty() && !request.subjects.is_empty();
         request.subjects.extend(tx.subjects_of_contacts(key, &request.contacts).await?);
         let commands = match request.kind {
-            ComplianceKind::CustomerData => vec![request.export(key)],
+            ComplianceKind::CustomerData => vec![request.export(tx, key).await?],
             ComplianceKind::CustomerRedaction => of_customer(tx, key, &request, named_by_number).await?,
             ComplianceKind::ShopRedaction => of_shop(tx, key, &request).await?,
         };
@@ -200,10 +231,18 @@ impl Asked {
         Ok([asked].into_iter().chain(hold).map(|command| Command::Redaction(id.clone(), command)).collect())
     }
 
-    /// Of the body: the same one again is the same redaction, unless it came after that was cancelled. Keyed: what the body says
-    /// could be guessed.
+    /// The same request again is the same redaction, unless it came after that was cancelled. Keyed: what it says could be guessed.
     async fn redaction_id(&self, tx: &mut ShopTx, key: &ShopKey) -> Result<Option<String>, StoreError> {
-        let mut seed = self.digest.0.to_vec();
+        // As an earlier release named it.
+        if self.free_id(tx, key, &self.body.0).await?.is_none() {
+            return Ok(None);
+        }
+        self.free_id(tx, key, &self.identity).await
+    }
+
+    /// The id that is next for a request of this identity, unless it stands as it was asked for.
+    async fn free_id(&self, tx: &mut ShopTx, key: &ShopKey, identity: &[u8]) -> Result<Option<String>, StoreError> {
+        let mut seed = identity.to_vec();
         if self.kind == ComplianceKind::ShopRedaction {
             // A shop's body is always the same, and each removal of the app has its own request.
             seed.extend(self.triggered_at.map_or(0, |at| at.timestamp_micros()).to_be_bytes());
@@ -219,7 +258,7 @@ impl Asked {
         }
     }
 
-    fn export(&self, key: &ShopKey) -> Command {
+    async fn export(&self, tx: &mut ShopTx, key: &ShopKey) -> Result<Command, StoreError> {
         let request = ExportRequest {
             subjects: self.subjects.iter().copied().collect(),
             reason: self.topic().to_owned(),
@@ -227,8 +266,13 @@ impl Asked {
             at: self.received_at,
             request: Some(self.history.clone()),
         };
-        let id = hex::encode(key.pseudonym(&self.digest.0));
-        Command::Export(id, ExportCommand::Request(request))
+        // As an earlier release named it, if it has asked for it.
+        let earlier = hex::encode(key.pseudonym(&self.body.0));
+        let id = match tx.load::<Export>(&earlier).await?.request {
+            Some(_) => earlier,
+            None => hex::encode(key.pseudonym(&self.identity)),
+        };
+        Ok(Command::Export(id, ExportCommand::Request(request)))
     }
 
     fn topic(&self) -> &'static str {

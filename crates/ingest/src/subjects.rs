@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use domain::Subject;
-use event_store::{SealedThing, ShopTx, StoreError, opened};
+use domain::{ShopId, Subject};
+use event_store::{Database, SealedThing, ShopTx, StoreError, opened};
 use serde_json::Value;
 use shopify::{persons, persons_in_text, text_of};
 use uuid::Uuid;
@@ -107,9 +107,28 @@ fn contact_name(digest: &[u8]) -> String {
     format!("contact:{}", hex::encode(digest))
 }
 
+/// The deliveries that are known to be about some subjects, and whose bodies are still there.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn bodies_of(tx: &mut ShopTx, subjects: &BTreeSet<Subject>) -> Result<BTreeSet<Uuid>, StoreError> {
+    let shop = tx.shop();
+    let known = sqlx::query_scalar!(
+        "SELECT DISTINCT s.inbox_id
+         FROM inbox_subjects s
+         JOIN inbox i ON i.shop_id = s.shop_id AND i.id = s.inbox_id AND i.body IS NOT NULL
+         WHERE s.shop_id = $1 AND s.subject = ANY ($2)",
+        shop.0,
+        &subjects.iter().map(Subject::to_string).collect::<Vec<_>>(),
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(known.into_iter().collect())
+}
+
 /// The deliveries, settled or put off, whose bodies are about some subjects, or name one of their addresses or numbers. Bodies of which
-/// nobody has written down whom they are about are opened; those that are no JSON are searched for the words and the
-/// numbers, if there are words: one too many may be found of these.
+/// nobody has written down whom they are about are opened, one at a time. Of those that are no JSON it is asked whether they say
+/// something of theirs, or could name them: one too many may be found of these, and none without `says`.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -118,67 +137,101 @@ pub async fn find_bodies(
     key: &ShopKey,
     subjects: &BTreeSet<Subject>,
     contacts: &[Vec<u8>],
-    words: Option<&[String]>,
+    says: Option<&(dyn Fn(&str) -> bool + Sync)>,
 ) -> Result<BTreeSet<Uuid>, StoreError> {
-    const PAGE: i64 = 200;
     let shop = tx.shop();
-    let own: Vec<String> = subjects.iter().map(Subject::to_string).collect();
+    let mut found = bodies_of(tx, subjects).await?;
     let shared: Vec<String> = contacts.iter().map(|digest| contact_name(digest)).collect();
     // An address or a number may be another's, too: a body that names another customer or order is theirs.
-    let known = sqlx::query_scalar!(
+    let by_contact = sqlx::query_scalar!(
         "SELECT DISTINCT s.inbox_id
          FROM inbox_subjects s
          JOIN inbox i ON i.shop_id = s.shop_id AND i.id = s.inbox_id AND i.body IS NOT NULL
-         WHERE s.shop_id = $1
-           AND (s.subject = ANY ($2)
-                OR s.subject = ANY ($3) AND NOT EXISTS (
-                    SELECT FROM inbox_subjects o
-                    WHERE o.shop_id = $1 AND o.inbox_id = s.inbox_id AND o.subject NOT LIKE 'contact:%'))",
+         WHERE s.shop_id = $1 AND s.subject = ANY ($2)
+           AND NOT EXISTS (
+               SELECT FROM inbox_subjects o
+               WHERE o.shop_id = $1 AND o.inbox_id = s.inbox_id AND o.subject NOT LIKE 'contact:%')",
         shop.0,
-        &own,
         &shared,
     )
     .fetch_all(&mut **tx)
     .await?;
-    let mut found: BTreeSet<Uuid> = known.into_iter().collect();
+    found.extend(by_contact);
     let mut after = Uuid::nil();
     loop {
-        let page = sqlx::query!(
-            r#"SELECT id, topic, body AS "body!"
-               FROM inbox
-               WHERE shop_id = $1 AND id > $2 AND body IS NOT NULL AND NOT subjects_known
-                 AND (status <> 'pending' OR attempts > 0)
-               ORDER BY id
-               LIMIT $3"#,
-            shop.0,
-            after,
-            PAGE,
-        )
-        .fetch_all(&mut **tx)
-        .await?;
-        let Some(last) = page.last() else { break };
-        after = last.id;
-        for delivery in page {
-            let body = opened(SealedThing::Body, key.body(delivery.id).open(&delivery.body));
-            let Ok(body) = body else { continue };
+        let page = to_open(tx, after).await?;
+        let Some((last, _)) = page.last() else { return Ok(found) };
+        after = *last;
+        for (id, topic) in page {
+            let Some(body) = open_body(tx, key, id).await? else { continue };
             let is_about = match parsed(&body) {
                 Ok(json) => {
-                    let named = persons(&delivery.topic, &json);
+                    let named = persons(&topic, &json);
                     named.iter().any(|subject| subjects.contains(subject))
                         || named.is_empty() && contacts_in(key, &json).iter().any(|contact| shared.contains(contact))
                 }
-                Err(_) => words.is_some_and(|words| {
-                    let text = text_of(&body).to_lowercase();
-                    !persons_in_text(&text).is_disjoint(subjects)
-                        || words.iter().any(|word| text.contains(&word.to_lowercase()))
+                Err(_) => says.is_some_and(|says| {
+                    let text = text_of(&body);
+                    says(&text) || !persons_in_text(&text).is_disjoint(subjects)
                 }),
             };
             if is_about {
-                found.insert(delivery.id);
+                found.insert(id);
             }
         }
     }
-    Ok(found)
+}
+
+/// Writes down whom settled bodies are about that a release before this one took in, a little at a time: so that they are opened
+/// once, and not each time that somebody is erased. Those that are no JSON are left.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn name_bodies(database: &Database, shop: ShopId) -> Result<(), StoreError> {
+    let mut after = Uuid::nil();
+    loop {
+        let mut tx = database.begin(shop).await?;
+        let Some(key) = tx.living_shop_key().await? else { return Ok(()) };
+        let page = to_open(&mut tx, after).await?;
+        let Some((last, _)) = page.last() else { return tx.commit().await };
+        after = *last;
+        let mut about = About::default();
+        for (id, topic) in page {
+            if let Some(body) = open_body(&mut tx, &key, id).await? {
+                about.read(&key, id, &topic, &body);
+            }
+        }
+        about.write(&mut tx).await?;
+        tx.commit().await?;
+    }
+}
+
+/// Some of the deliveries whose bodies must be opened to know whom they are about, each with its topic.
+async fn to_open(tx: &mut ShopTx, after: Uuid) -> Result<Vec<(Uuid, String)>, StoreError> {
+    const PAGE: i64 = 200;
+    let shop = tx.shop();
+    let page = sqlx::query!(
+        "SELECT id, topic
+         FROM inbox
+         WHERE shop_id = $1 AND id > $2 AND body IS NOT NULL AND NOT subjects_known
+           AND (status <> 'pending' OR attempts > 0)
+         ORDER BY id
+         LIMIT $3",
+        shop.0,
+        after,
+        PAGE,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(page.into_iter().map(|row| (row.id, row.topic)).collect())
+}
+
+/// `None` where it is gone, or does not open.
+async fn open_body(tx: &mut ShopTx, key: &ShopKey, id: Uuid) -> Result<Option<Vec<u8>>, StoreError> {
+    let shop = tx.shop();
+    let body = sqlx::query_scalar!("SELECT body FROM inbox WHERE shop_id = $1 AND id = $2", shop.0, id);
+    let body = body.fetch_optional(&mut **tx).await?.flatten();
+    Ok(body.and_then(|sealed| opened(SealedThing::Body, key.body(id).open(&sealed)).ok()))
 }
 
 /// A delivery and its body, as it came.

@@ -190,8 +190,15 @@ async fn settle(
         }
         match judge(body, entry, currency, delivery) {
             Verdict::Commands(mut of_delivery) => {
-                let metadata = metadata(delivery);
-                asked.extend(requests_in(&mut of_delivery, delivery.note.as_deref()));
+                let mut metadata = metadata(delivery);
+                let requests = requests_in(tx, &key, &mut of_delivery, delivery.note.as_deref()).await?;
+                if let Some(request) = requests.first() {
+                    let (body, known_by) = (hex::encode(&delivery.body_digest), request.known_by.to_string());
+                    // Without a webhook id, the digest is in its place.
+                    let webhook_id = delivery.webhook_id.replace(&body, &known_by);
+                    metadata = metadata.with("body_digest", known_by).with("webhook_id", webhook_id);
+                }
+                asked.extend(requests);
                 commands.extend(of_delivery.into_iter().map(|command| Envelope::new(command, metadata.clone())));
                 settled.push(delivery.id, "translated", None);
             }

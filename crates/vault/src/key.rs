@@ -33,15 +33,13 @@ impl Secret {
         bytes.try_into().map(Self).map_err(|_| VaultError::DoesNotOpen)
     }
 
-    /// HMAC-SHA256 over a purpose and parts; each part is preceded by its length, so that no two lists are alike.
+    /// See [`derive`].
     pub(crate) fn derive(&self, purpose: u8, parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
-        mac.update(&[purpose]);
-        for part in parts {
-            mac.update(&(part.len() as u64).to_be_bytes());
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
+        derive(self.keyed(), purpose, parts)
+    }
+
+    fn keyed(&self) -> Hmac<Sha256> {
+        <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&self.0).expect("HMAC takes a key of any length")
     }
 
     /// Seals under a nonce that stands before the ciphertext. It is a digest, under the key, of what is sealed and where it
@@ -57,6 +55,16 @@ impl Secret {
         let (nonce, sealed) = sealed.split_at_checked(NONCE_LENGTH).ok_or(VaultError::DoesNotOpen)?;
         decrypt(&self.0, nonce.try_into().expect("split there"), bound_to, sealed)
     }
+}
+
+/// HMAC-SHA256 over a purpose and parts; each part is preceded by its length, so that no two lists are alike.
+fn derive(mut keyed: Hmac<Sha256>, purpose: u8, parts: &[&[u8]]) -> [u8; 32] {
+    keyed.update(&[purpose]);
+    for part in parts {
+        keyed.update(&(part.len() as u64).to_be_bytes());
+        keyed.update(part);
+    }
+    keyed.finalize().into_bytes().into()
 }
 
 fn encrypt(key: &[u8; 32], nonce: &[u8; NONCE_LENGTH], bound_to: &[u8], plain: &[u8]) -> Vec<u8> {
@@ -108,7 +116,7 @@ impl ShopKey {
     pub fn generate_subject(&self, subject: Subject) -> Result<(SubjectKey, Vec<u8>), VaultError> {
         let secret = Secret::random()?;
         let wrapped = self.secret.seal(self.subject_binding(subject).as_bytes(), &secret.0);
-        Ok((SubjectKey { shop: self.shop, subject, secret }, wrapped))
+        Ok((SubjectKey::new(self.shop, subject, &secret), wrapped))
     }
 
     /// The subject key that [`Self::generate_subject`] wrapped.
@@ -117,7 +125,7 @@ impl ShopKey {
     /// [`VaultError::DoesNotOpen`] for another shop's, another subject's or a changed key.
     pub fn unwrap_subject(&self, subject: Subject, wrapped: &[u8]) -> Result<SubjectKey, VaultError> {
         let bytes = self.secret.open(self.subject_binding(subject).as_bytes(), wrapped)?;
-        Ok(SubjectKey { shop: self.shop, subject, secret: Secret::from_slice(&bytes)? })
+        Ok(SubjectKey::new(self.shop, subject, &Secret::from_slice(&bytes)?))
     }
 
     fn subject_binding(&self, subject: Subject) -> String {
@@ -160,7 +168,10 @@ impl BodyKey {
 pub struct SubjectKey {
     shop: ShopId,
     subject: Subject,
-    secret: Secret,
+    /// All that a value's key is derived from; wiped when dropped.
+    keyed: Hmac<Sha256>,
+    /// What the binding of each of its fields begins with.
+    binding: String,
 }
 
 impl fmt::Debug for SubjectKey {
@@ -170,15 +181,19 @@ impl fmt::Debug for SubjectKey {
 }
 
 impl SubjectKey {
+    fn new(shop: ShopId, subject: Subject, secret: &Secret) -> Self {
+        Self { shop, subject, keyed: secret.keyed(), binding: format!("{shop}/{subject}/") }
+    }
+
     /// Seals a value. The same value in the same field gives the same bytes, and no two values share a key and nonce:
     /// each is encrypted under a key derived from the digest of what it says and where it stands. So nonces cannot
     /// repeat by construction, and 'changed or not' is a comparison of bytes.
     #[must_use]
     pub fn seal(&self, field: &str, plain: &[u8]) -> Sealed {
         let bound_to = self.binding(field);
-        let digest = self.secret.derive(1, &[bound_to.as_bytes(), plain]);
+        let digest = derive(self.keyed.clone(), 1, &[bound_to.as_bytes(), plain]);
         let digest = &digest[..DIGEST_LENGTH];
-        let key = self.secret.derive(2, &[digest]);
+        let key = derive(self.keyed.clone(), 2, &[digest]);
         let mut bytes = digest.to_vec();
         bytes.extend(encrypt(&key, &[0; NONCE_LENGTH], bound_to.as_bytes(), plain));
         Sealed { subject: self.subject, bytes: BASE64.encode(bytes) }
@@ -191,12 +206,12 @@ impl SubjectKey {
     pub fn open(&self, field: &str, sealed: &Sealed) -> Result<Vec<u8>, VaultError> {
         let bytes = BASE64.decode(&sealed.bytes).map_err(|_| VaultError::DoesNotOpen)?;
         let (digest, sealed) = bytes.split_at_checked(DIGEST_LENGTH).ok_or(VaultError::DoesNotOpen)?;
-        let key = self.secret.derive(2, &[digest]);
+        let key = derive(self.keyed.clone(), 2, &[digest]);
         decrypt(&key, &[0; NONCE_LENGTH], self.binding(field).as_bytes(), sealed)
     }
 
     fn binding(&self, field: &str) -> String {
-        format!("{}/{}/{field}", self.shop, self.subject)
+        [&self.binding, field].concat()
     }
 }
 

@@ -30,7 +30,7 @@ pub async fn run(environment: &Environment, command: GrantCommand) -> anyhow::Re
                 bail!("no good auditor's token of the shop has that id: `ecomdash token list` shows them");
             }
             let mut tx = session.database.begin(shop).await?;
-            let id = compliance::grant::issue(&mut tx, token, &reason, hours, &by, now).await?;
+            let id = compliance::grant::issue(&mut tx, token, &reason, hours, &by.to_string(), now).await?;
             let grant = tx.load(&id).await?;
             tx.commit().await?;
             output::json(&told(&id, &grant, now));
@@ -49,7 +49,7 @@ pub async fn run(environment: &Environment, command: GrantCommand) -> anyhow::Re
         GrantCommand::Revoke { id, shop, by } => {
             let shop = session.shop(&shop).await?.shop;
             let mut tx = session.database.begin(shop).await?;
-            compliance::grant::revoke(&mut tx, &id, &by, now).await?;
+            compliance::grant::revoke(&mut tx, &id, &by.to_string(), now).await?;
             let grant = tx.load(&id).await?;
             tx.commit().await?;
             output::json(&told(&id, &grant, now));

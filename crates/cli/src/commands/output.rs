@@ -10,6 +10,11 @@ pub fn line(text: impl AsRef<str>) {
     let _ = writeln!(std::io::stdout().lock(), "{}", text.as_ref());
 }
 
+/// A remark on standard error, for whoever reads along.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 /// JSON on one line.
 pub fn json(value: &Value) {
     line(value.to_string());

@@ -30,8 +30,11 @@ pub async fn run(environment: &Environment, command: RedactCommand) -> anyhow::R
             ask(environment, &session, &shop, whom, asked, all, now).await?;
         }
         RedactCommand::Shop { shop, asked } => ask(environment, &session, &shop, Whom::Shop, asked, false, now).await?,
-        RedactCommand::List { shop } => {
-            let shop = session.any_shop(&shop).await?;
+        RedactCommand::List { shop: name } => {
+            let shop = session.any_shop(&name).await?;
+            for erased in session.erased_before(&name).await? {
+                output::note(&format!("there was one before it: {erased}"));
+            }
             let mut tx = session.database.begin_reading(shop).await?;
             let mut before: Option<String> = None;
             loop {
@@ -79,15 +82,14 @@ async fn ask(
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let entry = session.shop(shop).await?;
-    let mut tx = session.database.begin(entry.shop).await?;
     if dry_run {
-        let plan = compliance::plan(&mut tx, &whom).await?;
-        tx.commit().await?;
+        let plan = compliance::plan(&session.database, entry.shop, &whom).await?;
         output::json(&json!({ "would_erase": matches(&plan.matches), "streams": plan.streams, "values": plan.values }));
         return Ok(());
     }
     let hold = TimeDelta::hours(environment.redaction_hold_hours.into());
-    let asked = Ask { whom, reason, by, at: now, hold, all };
+    let asked = Ask { whom, reason, by: by.to_string(), at: now, hold, all };
+    let mut tx = session.database.begin(entry.shop).await?;
     match compliance::ask(&mut tx, asked).await? {
         Answer::Nobody => bail!("nobody is known by that"),
         Answer::Several(found) => {
@@ -95,7 +97,7 @@ async fn ask(
             bail!("several persons are known by that: choose one by --id, or say that --all are meant");
         }
         Answer::Asked { id, due_at, matches: found } => {
-            if let Some(confirmer) = at_once {
+            if let Some(confirmer) = at_once.map(|who| who.to_string()) {
                 let confirm = RedactionCommand::Confirm { by: confirmer.clone(), at: now };
                 compliance::tell(&mut tx, &id, confirm, &confirmer).await?;
                 ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
@@ -114,7 +116,8 @@ async fn act(
 ) -> anyhow::Result<()> {
     let shop = session.any_shop(&which.shop).await?;
     let mut tx: ShopTx = session.database.begin(shop).await?;
-    compliance::tell(&mut tx, &which.id, command(which.by.clone()), &which.by).await?;
+    let by = which.by.to_string();
+    compliance::tell(&mut tx, &which.id, command(by.clone()), &by).await?;
     // Whether it is due now, workers see.
     ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
     let redaction: Redaction = tx.load(&which.id).await?;

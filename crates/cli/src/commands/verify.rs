@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, bail};
 use chrono::Utc;
 use domain::ShopId;
-use event_store::{Checkpoint, Trust, Verified, check_bundle, export, verify_with};
+use event_store::{Checkpoint, FaultKind, Trust, Verified, check_bundle, export, verify_with};
 use serde_json::{Value, json};
 
 use super::{FEW, output};
@@ -21,32 +21,33 @@ use crate::{
 };
 
 pub async fn run(environment: &Environment, args: &VerifyArgs) -> anyhow::Result<ExitCode> {
-    let given = args.public_key.iter().map(|text| public_key(text)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut trust = Trust { accepts_unknown_keys: args.accept_unknown_keys, ..Trust::default() };
+    for text in &args.public_key {
+        let key = public_key(text)?;
+        trust.keys.push((vault::key_id(&key).context("it is no key")?, key));
+    }
+    if let Some(path) = &args.anchor {
+        trust.anchors = anchors(path)?;
+    }
     if let Some(path) = &args.bundle {
-        return of_bundle(path, &given, environment.json);
+        return of_bundle(path, &trust, environment.json);
     }
     let session = Session::open(environment, FEW, Schema::Require).await?;
     let logs = session.logs(args.shop.as_ref()).await?;
     if let (Some(path), [(shop, name)]) = (&args.export, &logs[..]) {
-        return write_bundle(environment, &session, *shop, name, path).await;
+        return write_bundle(environment, &session, *shop, name, path, args.accept_unknown_keys).await;
     }
-    let keys = if given.is_empty() {
-        environment.signing_keys_if_any()?.map(|keys| keys.public()).unwrap_or_default()
-    } else {
-        given.into_iter().filter_map(|key| Some((vault::key_id(&key)?, key))).collect()
-    };
+    if trust.keys.is_empty() {
+        trust.keys = environment.signing_keys_if_any()?.map(|keys| keys.public()).unwrap_or_default();
+    }
     let mut all_good = true;
     for (shop, name) in logs {
-        let anchors = match &args.anchor {
-            Some(path) => anchors(path, shop, &keys)?,
-            None => Vec::new(),
-        };
+        trust.check_anchors(shop)?;
         let bar = output::progress(&name);
         let (head, _) = session.database.begin_reading(shop).await?.head().await?;
         bar.set_length(head.cast_unsigned());
-        let trust = Trust { keys: keys.clone(), anchors };
-        let verified =
-            verify_with(&session.database, shop, trust, |events| bar.set_position(events.cast_unsigned())).await?;
+        let along = |events: i64| bar.set_position(events.cast_unsigned());
+        let verified = verify_with(&session.database, shop, trust.clone(), along).await?;
         bar.finish_and_clear();
         all_good &= told(environment.json, &name, &verified, json!({}));
     }
@@ -59,7 +60,8 @@ fn told(as_json: bool, what: &str, verified: &Verified, more: Value) -> bool {
     if as_json {
         let mut answer = json!({
             "shop": what, "good_events": verified.events, "hash": hash,
-            "checkpoints": verified.checkpoints, "unchecked_signatures": verified.unchecked_signatures,
+            "checkpoints": verified.checkpoints, "signed_up_to": verified.signed_up_to,
+            "unchecked_signatures": verified.unchecked_signatures, "unknown_key": verified.unknown_key,
             "fault": fault.map(|fault| json!({ "position": fault.position, "what": fault.kind.to_string() })),
         });
         if let (Value::Object(answer), Value::Object(more)) = (&mut answer, more) {
@@ -69,14 +71,24 @@ fn told(as_json: bool, what: &str, verified: &Verified, more: Value) -> bool {
     } else {
         output::line(match fault {
             None => format!(
-                "{what}: {} events, unbroken, hash {hash}; {} checkpoints as they were signed",
-                verified.events, verified.checkpoints
+                "{what}: {} events, unbroken, hash {hash}; {} checkpoints as they were signed, the last of position {}",
+                verified.events,
+                verified.checkpoints - verified.unchecked_signatures,
+                verified.signed_up_to
+            ),
+            Some(fault) if fault.kind == FaultKind::UnknownKey => format!(
+                "{what}: NOT PROVEN from position {} on: {}; {} events agree with each other, hash {hash}",
+                verified.signed_up_to + 1,
+                fault.kind,
+                verified.events
             ),
             Some(fault) => format!("{what}: BROKEN at position {}: {}", fault.position, fault.kind),
         });
-        if verified.unchecked_signatures > 0 {
+        if let Some(key) = &verified.unknown_key {
             output::line(format!(
-                "{what}: {} checkpoints are of keys that are not at hand: they were compared, their signatures were not checked",
+                "{what}: {} checkpoints are of keys that are not known here, the first one of key {key}: they were compared, and their \
+                 signatures prove nothing. A key that signs no more is known by --public-key, or by `public:` and its public key behind \
+                 the others in SIGNING_KEYS",
                 verified.unchecked_signatures
             ));
         }
@@ -94,27 +106,13 @@ fn public_key(text: &str) -> anyhow::Result<String> {
         .with_context(|| format!("--public-key {text} is neither 32 bytes in base64 or hex nor a file that holds them"))
 }
 
-/// Checkpoints of a file, which can be trusted: they are of the shop and of a key that is known.
-fn anchors(path: &Path, shop: ShopId, keys: &[(String, String)]) -> anyhow::Result<Vec<Checkpoint>> {
+/// Checkpoints of a file.
+fn anchors(path: &Path) -> anyhow::Result<Vec<Checkpoint>> {
     let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let anchors: Result<Vec<Checkpoint>, _> = serde_json::Deserializer::from_str(&text).into_iter().collect();
     let anchors = anchors.with_context(|| format!("{} holds no checkpoints", path.display()))?;
     if anchors.is_empty() {
         bail!("{} holds no checkpoint", path.display());
-    }
-    for anchor in &anchors {
-        if anchor.shop != shop {
-            bail!("the checkpoint of position {} is of another shop", anchor.position);
-        }
-        let key = keys.iter().find(|(id, _)| *id == anchor.key_id).with_context(|| {
-            format!(
-                "the checkpoint of position {} is signed by key {}: give it by --public-key",
-                anchor.position, anchor.key_id
-            )
-        })?;
-        if !anchor.is_genuine(&key.1) {
-            bail!("the checkpoint of position {} is not what key {} signed", anchor.position, anchor.key_id);
-        }
     }
     Ok(anchors)
 }
@@ -125,6 +123,7 @@ async fn write_bundle(
     shop: ShopId,
     name: &str,
     path: &Path,
+    accepts_unknown_keys: bool,
 ) -> anyhow::Result<ExitCode> {
     let keys = environment.signing_keys()?;
     // Written aside: what is there under the name is whole.
@@ -133,7 +132,7 @@ async fn write_bundle(
     let cannot = || format!("{} cannot be written", path.display());
     let mut out = BufWriter::new(File::create(&aside).with_context(cannot)?);
     let bar = output::progress(name);
-    let exported = export(&session.database, shop, &keys, Utc::now(), &mut out, |events, of| {
+    let exported = export(&session.database, shop, &keys, accepts_unknown_keys, Utc::now(), &mut out, |events, of| {
         bar.set_length(of.cast_unsigned());
         bar.set_position(events.cast_unsigned());
     })
@@ -151,19 +150,20 @@ async fn write_bundle(
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn of_bundle(path: &Path, trusted: &[String], as_json: bool) -> anyhow::Result<ExitCode> {
+fn of_bundle(path: &Path, trust: &Trust, as_json: bool) -> anyhow::Result<ExitCode> {
     let file = File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let bar = output::progress("checking");
     bar.set_length(file.metadata()?.len());
-    let checked = check_bundle(BufReader::with_capacity(256 * 1024, file), trusted, |read| bar.set_position(read));
+    let checked = check_bundle(BufReader::with_capacity(256 * 1024, file), trust, |read| bar.set_position(read));
     bar.finish_and_clear();
     let checked = checked.with_context(|| format!("{} is not the bundle that was written", path.display()))?;
     let shop = checked.shop.to_string();
     let end = checked.end;
-    let is_good = told(as_json, &shop, &checked.verified, json!({ "end": end }));
+    let is_trusted = end.is_some() && !trust.keys.is_empty();
+    let is_good = told(as_json, &shop, &checked.verified, json!({ "end": end, "signed_by_given_key": is_trusted }));
     if let Some(end) = end.filter(|_| !as_json) {
         let (key, at) = (end.key_id, end.at);
-        output::line(if trusted.is_empty() {
+        output::line(if !is_trusted {
             format!(
                 "{shop}: signed at {at} by key {key}, which the file names itself: compare by --public-key with one that you have from elsewhere"
             )

@@ -114,8 +114,8 @@ fn pgbench(database: &TestDatabase, transactions: u64) -> anyhow::Result<f64> {
     )?;
     let (payload, metadata) = row.split_once('\t').ok_or_else(|| anyhow::anyhow!("no row to copy"))?;
     // pgbench does not know where the head stands, so its append takes any head, and is otherwise the same.
-    let append = limits::query(database, "SELECT pg_get_functiondef('append_events'::regproc)")?;
-    let anywhere = append.replace("append_events", "append_anywhere").replace("AND hash = expected", "");
+    let append = limits::query(database, "SELECT pg_get_functiondef('append_events_of_subjects'::regproc)")?;
+    let anywhere = append.replace("append_events_of_subjects", "append_anywhere").replace("AND hash = expected", "");
     anyhow::ensure!(
         anywhere.len() < append.len() + 100 && !anywhere.contains("= expected"),
         "not the append: {append}"
@@ -125,15 +125,23 @@ fn pgbench(database: &TestDatabase, transactions: u64) -> anyhow::Result<f64> {
     let mut scripts = Vec::new();
     for (number, is_first) in (1..=SHOPS).flat_map(|number| [(number, true), (number, false)]) {
         let shop = data::shop(u128::from(number));
-        let (took_for_new, keys, weight) = if is_first {
-            ("true", "ARRAY['customer:' || :agg], ARRAY[decode(repeat('ab', 60), 'hex')]", 1)
+        let (took_for_new, keys, named, weight) = if is_first {
+            (
+                "true",
+                "ARRAY['customer:' || :agg], ARRAY[decode(repeat('ab', 60), 'hex')]",
+                "ARRAY['customer:' || :agg], ARRAY['order'], ARRAY[:agg::text], \
+                 ARRAY[decode(lpad(to_hex(:agg::bigint), 32, '0'), 'hex')], ARRAY['customer:' || :agg]",
+                1,
+            )
         } else {
-            ("false", "'{}'::text[], '{}'::bytea[]", 2)
+            let nobody = "'{}'::text[], '{}'::text[], '{}'::text[], '{}'::bytea[], '{}'::text[]";
+            ("false", "'{}'::text[], '{}'::bytea[]", nobody, 2)
         };
         let script = format!(
             "\\set agg random(1, 9000000000000000)
 SELECT append_anywhere('{shop}', '', {took_for_new}, {keys}, ARRAY[now()], ARRAY['order'], ARRAY[:agg::text], ARRAY[1::bigint], \
-ARRAY['OrderPlaced'], ARRAY['1'], ARRAY['{payload}'], ARRAY['{metadata}'], ARRAY[decode(repeat('cd', 32), 'hex')]);
+ARRAY['OrderPlaced'], ARRAY['1'], ARRAY['{payload}'], ARRAY['{metadata}'], ARRAY[decode(repeat('cd', 32), 'hex')], \
+{named}, '{{}}'::text[]);
 ",
             payload = payload.replace('\'', "''"),
         );

@@ -64,7 +64,7 @@ async fn database(
             restored::redo(environment, &session, receipts, report).await;
         }
         let shops = session.shops(None).await.unwrap_or(shops);
-        restored::examine(&session, &shops, args.receipts.is_some(), report).await;
+        restored::examine(environment, &session, &shops, args.receipts.is_some(), report).await;
     }
     session.database.close().await;
     Ok(())

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use compliance::{Entry, Redone};
-use event_store::verify;
+use event_store::{Trust, verify_with};
 use ingest::DirectoryEntry;
 use projector::{RebuildOptions, rebuild};
 use read_models::PROJECTIONS;
@@ -16,7 +16,13 @@ use read_models::PROJECTIONS;
 use super::{Report, fleet::named};
 use crate::{commands::output, config::Environment, session::Session};
 
-pub async fn examine(session: &Session, shops: &[DirectoryEntry], has_receipts: bool, report: &mut Report) {
+pub async fn examine(
+    environment: &Environment,
+    session: &Session,
+    shops: &[DirectoryEntry],
+    has_receipts: bool,
+    report: &mut Report,
+) {
     if !has_receipts {
         report.warning(
             "redactions",
@@ -25,7 +31,7 @@ pub async fn examine(session: &Session, shops: &[DirectoryEntry], has_receipts: 
         );
     }
     let outcome = async {
-        logs(session, shops, report).await?;
+        logs(environment, session, shops, report).await?;
         figures(session, shops, report).await?;
         tokens(session, shops, report).await
     };
@@ -99,14 +105,24 @@ async fn redo_all(environment: &Environment, session: &Session, receipts: &Path)
     Ok(redos)
 }
 
-async fn logs(session: &Session, shops: &[DirectoryEntry], report: &mut Report) -> anyhow::Result<()> {
-    let (mut broken, mut events, mut newest) = (0, 0, None);
+async fn logs(
+    environment: &Environment,
+    session: &Session,
+    shops: &[DirectoryEntry],
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let keys = environment.signing_keys_if_any()?.map(|keys| keys.public()).unwrap_or_default();
+    // What a key has signed that is not at hand here is said apart: it is no damage.
+    let trust = Trust { keys, accepts_unknown_keys: true, ..Trust::default() };
+    let (mut broken, mut events, mut newest, mut unchecked) = (0, 0, None, 0);
     for entry in shops {
         let bar = output::progress(entry.domain.as_str());
         let (head, recorded_at) = session.database.begin_reading(entry.shop).await?.head().await?;
         bar.set_length(head.cast_unsigned());
-        let verified = verify(&session.database, entry.shop, |read| bar.set_position(read.cast_unsigned())).await?;
+        let along = |read: i64| bar.set_position(read.cast_unsigned());
+        let verified = verify_with(&session.database, entry.shop, trust.clone(), along).await?;
         bar.finish_and_clear();
+        unchecked += verified.unchecked_signatures;
         events += verified.events;
         newest = newest.max(Some(recorded_at));
         if let Some(fault) = verified.fault {
@@ -120,6 +136,13 @@ async fn logs(session: &Session, shops: &[DirectoryEntry], report: &mut Report) 
     }
     if broken == 0 {
         report.good("log", &format!("{events} events of {} shops, every chain unbroken", shops.len()));
+    }
+    if unchecked > 0 {
+        report.warning(
+            "signatures",
+            &format!("{unchecked} checkpoints of logs are of keys that are not known here: they prove nothing"),
+            "give SIGNING_KEYS as the services have them, with the public keys of former ones; then `ecomdash verify`",
+        );
     }
     if let Some(newest) = newest {
         report.warning(
