@@ -9,6 +9,7 @@ mod live;
 mod million;
 mod one_command;
 mod rebuild;
+mod redaction;
 mod report;
 mod verify;
 
@@ -205,6 +206,13 @@ async fn main() -> anyhow::Result<()> {
             measured: format!("{as_of:.2}"),
             bound: "within 5",
             holds: as_of <= 5.0,
+        });
+        let (of_large, of_small) = (median(million.redactions.large), median(million.redactions.small));
+        report.bound(Bound {
+            what: "a customer of 20 orders redacted in that shop, to one of a database with 10,000 orders",
+            measured: format!("{:.2} ({:.0} ms to {:.0} ms)", of_large / of_small, of_large * 1e3, of_small * 1e3),
+            bound: "within 1.5",
+            holds: of_large <= 1.5 * of_small,
         });
         report.bound(Bound {
             what: "memory of `up` without Postgres, a million orders ingested",

@@ -13,6 +13,7 @@ use crate::{
     Scale,
     http::{Connection, query},
     limits,
+    redaction::{self, Redactions},
 };
 
 const CLIENTS: usize = 8;
@@ -25,6 +26,7 @@ pub struct Million {
     pub now_to_as_of: Vec<f64>,
     /// The rate over a small shop in relation to that over the large one, of each run.
     pub small_to_large: Vec<f64>,
+    pub redactions: Redactions,
     pub orders: u64,
     pub peak_mib: f64,
     pub ingested_per_second: f64,
@@ -43,7 +45,17 @@ pub async fn measure(database: &TestDatabase, scale: Scale) -> anyhow::Result<Mi
     let mut superuser = database.superuser().await;
     sqlx::raw_sql("VACUUM ANALYZE").execute(&mut superuser).await?;
 
+    // What belongs to a table and not to a shop shows only where nobody else is.
+    let other = TestDatabase::new().await;
+    let other_server = Ecomdash::start(&["up", "--port", "0"], &other, &crate::UNLIMITED);
+    let other_store = other.open();
+    let alone = Shop::register(&other_store, &other_server.url, "America/New_York", "USD").await;
+    take_in(&other_store, &alone, scale.large_shop.min(10_000)).await?;
+    let redactions = redaction::measure((&store, &large), (&other_store, &alone), scale.runs).await?;
+    drop(other_server);
+
     let mut measured = Million {
+        redactions,
         ours: vec![],
         pgbench: vec![],
         now_to_as_of: vec![],
