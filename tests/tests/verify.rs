@@ -4,10 +4,10 @@ use chrono::{TimeDelta, Utc};
 use ecomdash_tests::{
     Shop,
     bodies::{line, order},
-    free_folder, run,
+    command_on, free_folder, run,
     tampering::{cut_off, hex, keep, new_keys, plant, restore, rewrite, tamper, world},
 };
-use event_store::{Checkpoint, Database, FaultKind, Trust, Verified, events, sign, verify, verify_with};
+use event_store::{Checkpoint, Database, FaultKind, Trust, Verified, events, sign, sign_if_due, verify, verify_with};
 use futures::TryStreamExt;
 use serde_json::Value;
 use vault::{MasterRing, SigningKeys};
@@ -78,7 +78,7 @@ async fn every_kind_of_tampering_is_found_at_its_place() {
         (format!("UPDATE heads SET position = 12 WHERE shop_id = '{id}'"), 12),
     ];
     // A flipped bit anywhere in a payload, keeping it JSON: another digit, another letter.
-    for (from, to) in [("price_minor\":1000", "price_minor\":1001"), ("\"r\":1", "\"r\":2"), ("sealed", "sealee")] {
+    for (from, to) in [("price_minor\":1000", "price_minor\":1001"), ("\"r\":2", "\"r\":3"), ("sealed", "sealee")] {
         cases
             .push((format!("UPDATE events SET payload = replace(payload::text, '{from}', '{to}')::json {}", at(2)), 2));
     }
@@ -225,6 +225,8 @@ async fn what_is_signed_by_a_key_that_nobody_knows_proves_nothing() {
     let trust = Trust { keys: ours.public(), accepts_unknown_keys: true, ..Trust::default() };
     let accepted = verify_with(&store, shop.id, trust, |_| {}).await.unwrap();
     assert_eq!(accepted, Verified { fault: None, ..unknown });
+    // There is no place for another signature: nobody reads the log every hour to sign it.
+    assert_eq!(sign_if_due(&store, shop.id, &ours, Utc::now()).await.unwrap(), None);
     // What is worse is told first, and nothing is found to be signed by what they signed.
     tamper(&mut superuser, "UPDATE events SET event_version = '99' WHERE position = 9").await;
     assert_eq!(fault(&found(&store, &shop, &ours, &[]).await), Some((9, FaultKind::Changed)));
@@ -242,7 +244,7 @@ async fn what_is_signed_by_a_key_that_nobody_knows_proves_nothing() {
     // From the command line.
     let (_, public) = ours.public().swap_remove(0);
     let (ok, text) = run(&database, &["verify", "--public-key", &public]);
-    let (id, told) = (theirs.newest_id(), "NOT PROVEN from position 1 on");
+    let (id, told) = (theirs.newest_id(), "NOT PROVEN at position 11");
     assert!(!ok && text.contains(told) && text.contains(&format!("first one of key {id}")), "{text}");
     let (ok, text) = run(&database, &["verify", "--public-key", &public, "--json"]);
     let answer: Value = serde_json::from_str(text.trim()).unwrap();
@@ -252,6 +254,22 @@ async fn what_is_signed_by_a_key_that_nobody_knows_proves_nothing() {
     let (_, their_public) = theirs.public().swap_remove(0);
     let (ok, text) = run(&database, &["verify", "--public-key", &public, "--public-key", &their_public]);
     assert!(ok && text.contains("; 1 checkpoints as they were signed"), "{text}");
+    // Beside those of the settings; and whoever has no settings makes no key that would sign what nobody can check.
+    let with_settings = |arguments: &[&str], keys: &str| {
+        let output = command_on(&database).args(arguments).env("SIGNING_KEYS", keys).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let seed = MasterRing::generate_key().unwrap();
+    let newest = SigningKeys::parse(&seed).unwrap();
+    sign(&store, shop.id, &newest, Utc::now()).await.unwrap();
+    let (ok, text) = with_settings(&["verify", "--public-key", &their_public], &seed);
+    assert!(ok && text.contains("; 2 checkpoints as they were signed"), "{text}");
+    let (empty, export) = (free_folder(), ["verify", "--shop", &*shop.domain, "--export", "/nowhere/at/all"]);
+    let output = command_on(&database).args(export).env("ECOMDASH_DATA", &empty).output().unwrap();
+    let (ok, text) = (output.status.success(), String::from_utf8_lossy(&output.stderr));
+    assert!(std::fs::read_dir(&empty).unwrap().next().is_none());
+    std::fs::remove_dir(empty).unwrap();
+    assert!(!ok && text.contains("SIGNING_KEYS is not set"), "{text}");
 }
 
 /// A key is replaced: of the former one the public half is enough to check what it signed.
@@ -263,7 +281,14 @@ async fn a_key_that_signs_no_more_goes_on_to_check_what_it_signed() {
     let first = sign(&store, shop.id, &former, Utc::now()).await.unwrap();
     let (_, public) = former.public().swap_remove(0);
     let keys = SigningKeys::parse(&format!("{newest},public:{public}")).unwrap();
-    assert_eq!(sign(&store, shop.id, &keys, Utc::now()).await.unwrap(), first, "nothing is new");
+    // The whole by the new key, for whoever trusts no other; stored it is once.
+    let anew = sign(&store, shop.id, &keys, Utc::now()).await.unwrap();
+    assert_eq!((&anew.key_id, &anew.hash, anew.position), (&keys.newest_id(), &first.hash, 11));
+    assert_eq!(
+        sign_if_due(&store, shop.id, &keys, Utc::now() + TimeDelta::days(3)).await.unwrap(),
+        None,
+        "nothing is new"
+    );
     let body = order(6, "2026-11-01T12:00:00Z", vec![line(6, "10.00", 1)]);
     assert_eq!(shop.deliver("orders/create", &body.0).await, 200);
     shop.stats("2026-11-01", "2026-11-01").await;

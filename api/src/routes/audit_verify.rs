@@ -43,7 +43,7 @@ pub struct CheckpointInfo {
     security(("bearer" = ["auditor"])),
 )]
 pub async fn verify(auditor: Auditor, version: Version, State(app): State<App>) -> Result<Response, ApiError> {
-    let keys = app.signing.as_ref().map(|signing| signing.public()).unwrap_or_default();
+    let keys = app.signing.as_ref().ok_or(ApiError::Unavailable(None))?.public();
     let trust = Trust { keys, ..Trust::default() };
     let turn = turn(&app)?;
     let verification = Verification::begin(&app.database, auditor.shop, trust).await?;

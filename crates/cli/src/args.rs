@@ -434,9 +434,9 @@ pub struct VerifyArgs {
     /// Only compares stored checkpoints whose key is not known; without it, as they prove nothing, there must be none
     #[arg(long, conflicts_with = "bundle")]
     pub accept_unknown_keys: bool,
-    /// The key, or one of the keys, that must have signed: 32 bytes in base64 or hex, or a file that holds them [default: with
-    /// --bundle, the keys that the file itself names; else those of SIGNING_KEYS]
-    #[arg(long, value_name = "KEY|FILE")]
+    /// A key whose signatures count: 32 bytes in base64 or hex, or a file that holds them. With --bundle one of the keys that are
+    /// given must have signed, or else, proving less, one that the file itself names; without it, those of SIGNING_KEYS count, too
+    #[arg(long, value_name = "KEY|FILE", conflicts_with = "export")]
     pub public_key: Vec<String>,
 }
 

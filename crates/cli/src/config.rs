@@ -128,6 +128,12 @@ impl Environment {
         if self.signing_keys.is_none() && self.is_production() { Ok(None) } else { self.signing_keys().map(Some) }
     }
 
+    /// The same as they are: whoever only checks makes none, since nothing was signed by it.
+    pub fn existing_signing_keys(&self) -> anyhow::Result<Option<SigningKeys>> {
+        let is_there = self.signing_keys.is_some() || self.data.join("keys/signing_keys").exists();
+        if is_there { self.signing_keys_if_any() } else { Ok(None) }
+    }
+
     /// The app's secrets, newest first.
     pub fn shopify_secrets(&self) -> anyhow::Result<Vec<SecretString>> {
         let list = self.secret("SHOPIFY_API_SECRET", self.shopify_api_secret.as_ref(), "shopify_api_secret")?;

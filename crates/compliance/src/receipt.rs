@@ -132,9 +132,8 @@ async fn look_at_persons(
     let mut left = 0;
     if let Some(key) = tx.living_shop_key().await? {
         let says = |text: &str| look.search.is_in(text);
-        let says = before.is_some().then_some(&says as &(dyn Fn(&str) -> bool + Sync));
         left += tx.subject_keys(&key, &named.subjects).await?.len();
-        left += find_bodies(&mut tx, &key, &named.subjects, &[], says).await?.len();
+        left += find_bodies(&mut tx, &key, &named.subjects, &[], Some(&says)).await?.len();
     }
     tx.commit().await?;
     let sums_unchanged = match known {

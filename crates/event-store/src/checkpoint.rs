@@ -68,6 +68,21 @@ impl Checkpoint {
     }
 }
 
+struct Row {
+    position: i64,
+    hash: Vec<u8>,
+    signed_at: DateTime<Utc>,
+    key_id: String,
+    signature: String,
+}
+
+impl Row {
+    fn of(self, shop: ShopId) -> Checkpoint {
+        let Self { position, hash, signed_at: at, key_id, signature } = self;
+        Checkpoint { shop, position, hash: hex::encode(hash), at, key_id, signature }
+    }
+}
+
 impl ShopTx {
     /// Signs what was verified up to its last event, and stores that, unless there is a checkpoint of this position.
     pub(crate) async fn sign_verified(
@@ -83,12 +98,14 @@ impl ShopTx {
         }
         self.store_checkpoint(&made, &verified.hash).await?;
         let stored = self.checkpoints_after(position - 1, 1).await?.into_iter().next();
-        // One of a key that is not known here is in nobody's way, and is not handed out.
-        let is_ours =
+        // One of a key that is not known here is in nobody's way.
+        let is_known =
             |stored: &Checkpoint| stored.position == position && stored.is_signed_by(&keys.public()) == Some(true);
-        match stored.filter(is_ours) {
+        match stored.filter(is_known) {
             Some(stored) if stored.hash != made.hash => Err(self.broken(position, "another log was signed here")),
-            stored => Ok(stored.unwrap_or(made)),
+            // What a former key signed is signed anew, and not stored twice.
+            Some(stored) if stored.key_id == made.key_id => Ok(stored),
+            _ => Ok(made),
         }
     }
 
@@ -100,7 +117,8 @@ impl ShopTx {
     async fn last_signed(&mut self, keys: &SigningKeys) -> Result<Option<Checkpoint>, StoreError> {
         let shop = self.shop();
         let known: Vec<String> = keys.public().into_iter().map(|(id, _)| id).collect();
-        let last = sqlx::query!(
+        let last = sqlx::query_as!(
+            Row,
             "SELECT position, hash, signed_at, key_id, signature
              FROM log_checkpoints
              WHERE shop_id = $1 AND key_id = ANY ($2)
@@ -111,15 +129,7 @@ impl ShopTx {
         )
         .fetch_optional(&mut **self)
         .await?;
-        let Some(row) = last else { return Ok(None) };
-        let last = Checkpoint {
-            shop,
-            position: row.position,
-            hash: hex::encode(row.hash),
-            at: row.signed_at,
-            key_id: row.key_id,
-            signature: row.signature,
-        };
+        let Some(last) = last.map(|row| row.of(shop)) else { return Ok(None) };
         if last.is_signed_by(&keys.public()) == Some(true) {
             return Ok(Some(last));
         }
@@ -149,7 +159,8 @@ impl ShopTx {
     /// [`StoreError::Unavailable`].
     pub async fn checkpoints_after(&mut self, position: i64, limit: i64) -> Result<Vec<Checkpoint>, StoreError> {
         let shop = self.shop();
-        let rows = sqlx::query!(
+        let rows = sqlx::query_as!(
+            Row,
             "SELECT position, hash, signed_at, key_id, signature
              FROM log_checkpoints
              WHERE shop_id = $1 AND position > $2
@@ -161,17 +172,7 @@ impl ShopTx {
         )
         .fetch_all(&mut **self)
         .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Checkpoint {
-                shop,
-                position: row.position,
-                hash: hex::encode(row.hash),
-                at: row.signed_at,
-                key_id: row.key_id,
-                signature: row.signature,
-            })
-            .collect())
+        Ok(rows.into_iter().map(|row| row.of(shop)).collect())
     }
 }
 
@@ -200,7 +201,8 @@ pub async fn sign(
     if let Some(fault) = verified.fault {
         return Err(StoreError::BrokenChain { shop, position: fault.position, what: fault.kind.to_string() });
     }
-    if let Some(last) = last.filter(|last| last.position == verified.events) {
+    let is_it = |last: &Checkpoint| last.position == verified.events && last.key_id == keys.newest_id();
+    if let Some(last) = last.filter(is_it) {
         return Ok(last);
     }
     let mut tx = database.begin(shop).await?;
@@ -222,12 +224,15 @@ pub async fn sign_if_due(
     let mut tx = database.begin_reading(shop).await?;
     let (head, _) = tx.head().await?;
     let last = tx.last_signed(keys).await?;
+    let of_head = tx.checkpoints_after(head - 1, 1).await?;
     tx.commit().await?;
     let news = head - last.as_ref().map_or(0, |last| last.position);
     let is_old = last.is_none_or(|last| now - last.at >= AT_LEAST);
     // Less than was signed is found to be wrong.
     let is_due = !(0..EVERY).contains(&news) || news > 0 && is_old;
-    if is_due {
+    // Where one of an unknown key stands, nothing could be stored: it is waited for the next event.
+    let is_taken = news > 0 && of_head.first().is_some_and(|stored| stored.position == head);
+    if is_due && !is_taken {
         return sign(database, shop, keys, now).await.map(Some);
     }
     Ok(None)

@@ -183,7 +183,7 @@ pub async fn find_bodies(
 }
 
 /// Writes down whom settled bodies are about that a release before this one took in, a little at a time: so that they are opened
-/// once, and not each time that somebody is erased. Those that are no JSON are left.
+/// once, and not each time that somebody is erased.
 ///
 /// # Errors
 /// [`StoreError`].

@@ -12,6 +12,7 @@ use chrono::Utc;
 use domain::ShopId;
 use event_store::{Checkpoint, FaultKind, Trust, Verified, check_bundle, export, verify_with};
 use serde_json::{Value, json};
+use vault::SigningKeys;
 
 use super::{FEW, output};
 use crate::{
@@ -37,9 +38,7 @@ pub async fn run(environment: &Environment, args: &VerifyArgs) -> anyhow::Result
     if let (Some(path), [(shop, name)]) = (&args.export, &logs[..]) {
         return write_bundle(environment, &session, *shop, name, path, args.accept_unknown_keys).await;
     }
-    if trust.keys.is_empty() {
-        trust.keys = environment.signing_keys_if_any()?.map(|keys| keys.public()).unwrap_or_default();
-    }
+    trust.keys.extend(environment.existing_signing_keys()?.iter().flat_map(SigningKeys::public));
     let mut all_good = true;
     for (shop, name) in logs {
         trust.check_anchors(shop)?;
@@ -77,10 +76,9 @@ fn told(as_json: bool, what: &str, verified: &Verified, more: Value) -> bool {
                 verified.signed_up_to
             ),
             Some(fault) if fault.kind == FaultKind::UnknownKey => format!(
-                "{what}: NOT PROVEN from position {} on: {}; {} events agree with each other, hash {hash}",
-                verified.signed_up_to + 1,
-                fault.kind,
-                verified.events
+                "{what}: NOT PROVEN at position {}: {}; up to position {} it is as a known key signed it, and {} events agree with \
+                 each other, hash {hash}",
+                fault.position, fault.kind, verified.signed_up_to, verified.events
             ),
             Some(fault) => format!("{what}: BROKEN at position {}: {}", fault.position, fault.kind),
         });
@@ -125,7 +123,8 @@ async fn write_bundle(
     path: &Path,
     accepts_unknown_keys: bool,
 ) -> anyhow::Result<ExitCode> {
-    let keys = environment.signing_keys()?;
+    let keys = environment.existing_signing_keys()?;
+    let keys = keys.context("SIGNING_KEYS is not set: the bundle would be signed by a key that nobody knows")?;
     // Written aside: what is there under the name is whole.
     let mut aside = path.as_os_str().to_owned();
     aside.push(".part");
@@ -156,7 +155,7 @@ fn of_bundle(path: &Path, trust: &Trust, as_json: bool) -> anyhow::Result<ExitCo
     bar.set_length(file.metadata()?.len());
     let checked = check_bundle(BufReader::with_capacity(256 * 1024, file), trust, |read| bar.set_position(read));
     bar.finish_and_clear();
-    let checked = checked.with_context(|| format!("{} is not the bundle that was written", path.display()))?;
+    let checked = checked.with_context(|| format!("{} proves nothing", path.display()))?;
     let shop = checked.shop.to_string();
     let end = checked.end;
     let is_trusted = end.is_some() && !trust.keys.is_empty();
