@@ -15,7 +15,7 @@ use ecomdash_tests::{
     catalogue::catalogue,
     figures::{PERIODS, answers, assert_restatements_add_up, assert_same, cut, deliver, view},
     number,
-    planted::{every_row, opened},
+    planted::{PLANTED, World as Planted, bodies, every_row, opened},
     random::{Delivery, Made, history, rng, seed, storm},
     search::Search,
     until,
@@ -351,4 +351,41 @@ async fn whenever_persons_are_erased_no_figure_moves_and_nothing_of_them_comes_b
     assert_eq!(search.in_bytes(every_row(&mut superuser).await.as_bytes()), [""; 0], "SEED={seed}: in the clear");
     let dead = "SELECT count(*) FROM inbox WHERE status IN ('pending', 'dead')";
     assert_eq!(number(&mut superuser, dead).await, 0, "SEED={seed}: every delivery of the generator can be read");
+}
+
+/// Shopify gives one person's orders another number when it merges two customers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erased_order_stays_so_under_another_number_and_either_number_of_a_merge_means_the_person() {
+    let merged = json!({ "admin_graphql_api_customer_kept_id": "gid://shopify/Customer/43",
+        "admin_graphql_api_customer_deleted_id": "gid://shopify/Customer/42", "admin_graphql_api_job_id": null,
+        "status": "completed", "errors": [] });
+    let under_the_other: Vec<(&str, Value)> = bodies("2026-11-05T12:00:00Z")
+        .into_iter()
+        .filter(|(topic, _)| *topic == "orders/create")
+        .map(|(_, mut body)| {
+            body["customer"]["id"] = json!(43);
+            ("orders/updated", body)
+        })
+        .collect();
+    for merged_first in [false, true] {
+        let planted = Planted::new().await;
+        planted.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
+        if merged_first {
+            planted.deliver_all(&[("customers/merge", merged.clone())]).await;
+            planted.deliver_all(&under_the_other).await;
+        }
+        let sums = planted.shop.stats(PERIODS[0].0, PERIODS[0].1).await["metrics"].clone();
+        assert_eq!(Planted::found_in(&planted.readable().await), PLANTED);
+        let handler = planted.as_handler().await;
+        let (_, asked) = handler.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 8" })).await;
+        let id = asked["id"].as_str().unwrap();
+        let confirm = format!("/api/compliance/redactions/{id}/confirm");
+        assert_eq!(planted.as_handler().await.post(&confirm, &json!({})).await.0, 200);
+        let done = planted.certified(&handler, id).await;
+        planted.assert_genuine(&done);
+        assert_eq!(Planted::found_in(&planted.readable().await), [""; 0], "merged before: {merged_first}");
+        planted.deliver_all(&under_the_other).await;
+        assert_eq!(Planted::found_in(&planted.readable().await), [""; 0], "merged before: {merged_first}; told again");
+        assert_eq!(planted.shop.stats(PERIODS[0].0, PERIODS[0].1).await["metrics"], sums);
+    }
 }
