@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use vault::{ContactKey, MasterRing, SigningKeys};
 
-const ORDERS: u64 = 40;
+const ORDERS: u64 = 30;
 const PARTS: usize = 4;
 /// Shops in which persons are erased.
 const WORLDS: usize = 3;
