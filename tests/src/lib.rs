@@ -10,6 +10,7 @@ pub mod catalogue;
 mod database;
 pub mod documents;
 pub mod everywhere;
+pub mod figures;
 pub mod observed;
 pub mod planted;
 mod process;

@@ -127,29 +127,7 @@ impl World {
     /// Everything that can be read with all keys at hand: rows as they stand, bodies and values opened.
     pub async fn readable(&self) -> String {
         let mut superuser = self.database.superuser().await;
-        let mut text = every_row(&mut superuser).await;
-        let mut tx = self.store.begin(self.shop.id).await.unwrap();
-        let key = shop_key(&mut tx).await.unwrap();
-        let bodies = sqlx::query("SELECT id, body FROM inbox WHERE body IS NOT NULL AND shop_id = $1")
-            .bind(self.shop.id.0)
-            .fetch_all(&mut superuser)
-            .await;
-        for row in bodies.unwrap() {
-            let body: Vec<u8> = row.get("body");
-            let opened: Vec<u8> = key.body(row.get("id")).open(&body).unwrap();
-            text += &String::from_utf8_lossy(&opened);
-        }
-        let (head, _) = tx.head().await.unwrap();
-        let all: Vec<_> = events(&self.store, self.shop.id, 0, head).try_collect().await.unwrap();
-        let subjects = sqlx::query("SELECT subject FROM subject_keys").fetch_all(&mut superuser).await.unwrap();
-        let subjects: BTreeSet<Subject> = subjects.iter().map(|row| row.get::<String, _>(0).parse().unwrap()).collect();
-        let keys = tx.subject_keys(&key, &subjects).await.unwrap();
-        for value in ShopTx::values_of(&all, &subjects) {
-            if let Some(Ok(opened)) = keys.get(&value.sealed.subject).map(|key| value.open(key)) {
-                text += &String::from_utf8_lossy(&opened);
-            }
-        }
-        text
+        every_row(&mut superuser).await + &opened(&mut superuser, &self.store, self.shop.id).await
     }
 
     /// Which of the planted values a text says, in whichever spelling.
@@ -237,6 +215,34 @@ pub async fn every_row(superuser: &mut PgConnection) -> String {
         for row in rows {
             text += &row.get::<String, _>(0);
             text.push('\n');
+        }
+    }
+    text
+}
+
+/// What is sealed of a shop, bodies and values, as far as it can be opened with all keys at hand.
+pub async fn opened(superuser: &mut PgConnection, store: &Database, shop: ShopId) -> String {
+    let mut text = String::new();
+    let mut tx = store.begin(shop).await.unwrap();
+    let key = shop_key(&mut tx).await.unwrap();
+    let bodies = sqlx::query("SELECT id, body FROM inbox WHERE body IS NOT NULL AND shop_id = $1")
+        .bind(shop.0)
+        .fetch_all(&mut *superuser)
+        .await;
+    for row in bodies.unwrap() {
+        let body: Vec<u8> = row.get("body");
+        let opened: Vec<u8> = key.body(row.get("id")).open(&body).unwrap();
+        text += &String::from_utf8_lossy(&opened);
+    }
+    let (head, _) = tx.head().await.unwrap();
+    let all: Vec<_> = events(store, shop, 0, head).try_collect().await.unwrap();
+    let subjects = sqlx::query("SELECT subject FROM subject_keys WHERE shop_id = $1").bind(shop.0);
+    let subjects = subjects.fetch_all(&mut *superuser).await.unwrap();
+    let subjects: BTreeSet<Subject> = subjects.iter().map(|row| row.get::<String, _>(0).parse().unwrap()).collect();
+    let keys = tx.subject_keys(&key, &subjects).await.unwrap();
+    for value in ShopTx::values_of(&all, &subjects) {
+        if let Some(Ok(opened)) = keys.get(&value.sealed.subject).map(|key| value.open(key)) {
+            text += &String::from_utf8_lossy(&opened);
         }
     }
     text

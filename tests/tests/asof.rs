@@ -3,114 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Duration, SecondsFormat, Timelike, Utc};
-use domain::{Command, ShopId, ids::OrderId, order::OrderCommand};
+use domain::{Command, ids::OrderId, order::OrderCommand};
 use ecomdash_tests::{
     Ecomdash, Shop, TestDatabase,
     bodies::{edit, line, order, refund},
     documents::{agreement, document, documents_of, line_sale},
-    random::{Delivery, Made, history, rng, seed, storm},
+    figures::{PERIODS, answer, answers, assert_restatements_add_up, assert_same, cut, deliver, digits},
+    random::{Made, history, rng, seed, storm},
 };
-use event_store::{Database, Metadata};
-use ingest::Receiver;
+use event_store::Metadata;
 use projector::{RebuildOptions, rebuild};
 use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
 use read_models::daily_sales_at::KEPT_EVERY;
 use serde_json::{Value, json};
-use shopify::ORDER_DOCUMENT;
-use sqlx::{Connection, PgConnection};
 
 /// Enough that days were kept on the way.
 const ORDERS: u64 = 300;
 const RANDOM_POSITIONS: usize = 6;
-const PERIODS: [(&str, &str); 3] =
-    [("2026-10-20", "2026-11-12"), ("2026-10-25", "2026-10-27"), ("2026-11-03", "2026-11-03")];
-
-async fn answer(shop: &Shop, path: &str) -> Value {
-    let (status, answer) = shop.get(path).await;
-    assert_eq!(status, 200, "{path}: {answer}");
-    answer
-}
-
-/// Everything that the shop answers about its sales, at a moment or now, without what says of when it is.
-async fn answers(shop: &Shop, as_of: Option<i64>) -> BTreeMap<String, Value> {
-    let mut answers: BTreeMap<String, Value> = BTreeMap::new();
-    for (from, to) in PERIODS {
-        let mut paths = vec![format!("stats?from={from}&to={to}")];
-        for metric in ["total_sales", "average_order_value", "units_per_order", "tax_reversals"] {
-            paths.push(format!("series?metric={metric}&from={from}&to={to}"));
-        }
-        paths.push(format!("series?metric=net_sales&granularity=hour&from={from}&to={to}"));
-        paths.push(format!("series?metric=orders&granularity=week&from={from}&to={to}"));
-        for by in ["product", "variant", "line_type", "reason"] {
-            paths.push(format!("breakdown?metric=net_sales&by={by}&from={from}&to={to}"));
-        }
-        for path in paths {
-            let moment = as_of.map_or(String::new(), |position| format!("&as_of={position}"));
-            let mut answer = answer(shop, &format!("/api/dashboard/{path}{moment}")).await;
-            assert_eq!(answer["lag"], 0, "{path}: {answer}");
-            if let Some(as_of) = as_of {
-                assert_eq!(answer["as_of_position"], as_of, "{path}");
-            }
-            if path.starts_with("breakdown") {
-                let rows = answer["rows"].as_array().unwrap().iter();
-                let sum: i64 = rows.map(|row| digits(&row["value"]).unwrap()).sum();
-                assert_eq!(Some(sum), digits(&answer["total"]), "{path}: {answer}");
-                assert_eq!(answer["total"], answers[&format!("stats?from={from}&to={to}")]["metrics"]["net_sales"]);
-            }
-            for differs in ["shop", "as_of_position", "as_of", "lag"] {
-                answer.as_object_mut().unwrap().remove(differs);
-            }
-            answers.insert(path, answer);
-        }
-    }
-    answers
-}
-
-/// Another shop, whose log is that of the first up to a position, and which was never told more.
-async fn cut(store: &Database, superuser: &mut PgConnection, url: &str, of: ShopId, position: i64) -> Shop {
-    let shop = Shop::register(store, url, "America/New_York", "USD").await;
-    shop.stats("2026-11-01", "2026-11-01").await;
-    let mut tx = superuser.begin().await.unwrap();
-    // Triggers rest: the log is not to be touched, but this one never was anybody's.
-    for sql in [
-        "SET LOCAL session_replication_role = replica",
-        "DELETE FROM events WHERE shop_id = $1 AND $2 <> shop_id AND $3 > 0",
-        "DELETE FROM checkpoints WHERE shop_id = $1 AND $2 <> shop_id AND $3 > 0 AND generation > 0",
-        "DELETE FROM live_generations WHERE shop_id = $1 AND $2 <> shop_id AND $3 > 0",
-        "INSERT INTO events (shop_id, position, recorded_at, aggregate_type, aggregate_id, sequence, event_type,
-                             event_version, payload, metadata, hash)
-         SELECT $1, position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version, payload,
-                metadata, hash
-         FROM events WHERE shop_id = $2 AND position <= $3",
-        "UPDATE heads h SET position = e.position, hash = e.hash, recorded_at = e.recorded_at
-         FROM events e WHERE h.shop_id = $1 AND e.shop_id = $2 AND e.position = $3",
-        "INSERT INTO work_queue (shop_id, kind, due_at) SELECT $1, 'project', now() WHERE $2 <> $1 AND $3 > 0",
-    ] {
-        let query = sqlx::query(sql);
-        let query = if sql.contains("$1") { query.bind(shop.id.0).bind(of.0).bind(position) } else { query };
-        query.execute(&mut *tx).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-    }
-    tx.commit().await.unwrap();
-    shop.stats("2026-11-01", "2026-11-01").await;
-    shop
-}
-
-/// Puts deliveries and documents into the inbox, as if they had been received.
-async fn deliver(store: &Database, shop: &Shop, deliveries: &[Delivery]) {
-    let receiver = Receiver::new(store.clone());
-    let domain = shop.domain.parse().unwrap();
-    for delivery in deliveries {
-        let body = delivery.body.to_string();
-        if delivery.topic == ORDER_DOCUMENT {
-            let mut tx = store.begin(shop.id).await.unwrap();
-            let key = event_store::shop_key(&mut tx).await.unwrap();
-            ingest::store_documents(&mut tx, &key, &[body.into_bytes()], Utc::now()).await.unwrap();
-            tx.commit().await.unwrap();
-        } else {
-            receiver.receive(&delivery.to_inbox(&domain, &body, Utc::now())).await.unwrap();
-        }
-    }
-}
 
 /// Waits until all is folded, and the days are cut in that zone.
 async fn settled(shop: &Shop, timezone: &str) -> i64 {
@@ -126,51 +35,6 @@ async fn settled(shop: &Shop, timezone: &str) -> i64 {
 
 fn zone_change(timezone: &str, at: &str) -> Value {
     json!({ "id": 548_380_009, "name": "Example", "iana_timezone": timezone, "currency": "USD", "updated_at": at })
-}
-
-/// A figure as digits only; `None` for `null`.
-fn digits(value: &Value) -> Option<i64> {
-    match value {
-        Value::Null => None,
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => text.replace('.', "").parse().ok(),
-        money => money["amount"].as_str().and_then(|text| text.replace('.', "").parse().ok()),
-    }
-}
-
-async fn assert_restatements_add_up(
-    shop: &Shop,
-    (from, to): (i64, i64),
-    (first, last): (&str, &str),
-    why: &str,
-) -> BTreeSet<String> {
-    let days = format!("period_from={first}&period_to={last}");
-    let told = answer(shop, &format!("/api/dashboard/restatements?from={from}&to={to}&{days}")).await;
-    let stats = async |position: i64| {
-        answer(shop, &format!("/api/dashboard/stats?from={first}&to={last}&as_of={position}")).await["metrics"].clone()
-    };
-    let (before, after) = (stats(from).await, stats(to).await);
-    let causes = told["causes"].as_array().unwrap();
-    for (name, change) in told["total"]["metrics"].as_object().unwrap() {
-        assert_eq!(change["before"], before[name], "{why}: {name}");
-        assert_eq!(change["after"], after[name], "{why}: {name}");
-        let mut reached = change["before"].clone();
-        // What nothing is known of at first, as an average of no orders, has no difference, whether or not anything changed it.
-        let mut sum = digits(&before[name]).map(|_| 0);
-        for cause in causes {
-            let of_cause = &cause["metrics"][name];
-            assert_eq!(of_cause["before"], reached, "{why}: {name} by {}", cause["cause"]);
-            reached = of_cause["after"].clone();
-            sum = sum.zip(digits(&of_cause["change"])).map(|(sum, change)| sum + change);
-        }
-        assert_eq!(reached, change["after"], "{why}: {name}");
-        if let Some(sum) = sum {
-            assert_eq!(Some(sum), digits(&change["change"]), "{why}: {name}");
-        }
-    }
-    // All days: the sums are compared by the handler itself, which fails where they differ.
-    answer(shop, &format!("/api/dashboard/restatements?from={from}&to={to}")).await;
-    causes.iter().map(|cause| cause["cause"].as_str().unwrap().to_owned()).collect()
 }
 
 async fn assert_facts_add_up(shop: &Shop, position: i64, metric: &str, why: &str) -> usize {
@@ -289,13 +153,6 @@ async fn answers_as_of_any_position_are_those_of_a_log_that_ends_there() {
     for (position, expected) in expected {
         let why = format!("SEED={seed} position {position}, rebuilt");
         assert_same(&answers(&shop, Some(position)).await, &expected, &why);
-    }
-}
-
-fn assert_same(answers: &BTreeMap<String, Value>, expected: &BTreeMap<String, Value>, why: &str) {
-    assert_eq!(answers.len(), expected.len());
-    for (path, answer) in answers {
-        assert_eq!(answer, &expected[path], "{why}: {path}");
     }
 }
 

@@ -12,6 +12,7 @@ use ecomdash_tests::{
     TestDatabase,
     catalogue::catalogue,
     documents::documents_of,
+    figures::view,
     random::{Delivery, Made, history, rng, seed, storm},
 };
 use event_store::{Database, StoreError, verify};
@@ -20,7 +21,7 @@ use projector::{RebuildOptions, Worker, WorkerOptions, rebuild};
 use serde::Serialize;
 use serde_json::Value;
 use shopify::ORDER_DOCUMENT;
-use sqlx::{PgConnection, Row};
+use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 const ROUNDS: u64 = 6;
@@ -76,47 +77,6 @@ async fn settle(database: &Database, superuser: &mut PgConnection) {
         .await
         .unwrap();
     assert_eq!(dead, 0, "every delivery of the generator can be read");
-}
-
-/// The current view: facts netted by business key, rollups, orders; by key, without generation, positions, times, and
-/// rows that are all zero.
-async fn view(superuser: &mut PgConnection, shop: ShopId) -> String {
-    let mut view = String::new();
-    for sql in [
-        "SELECT (order_id, business_key, line_item_id, product_id, variant_id, occurred_at, shop_day, reason, line_type,
-                 currency, is_initial, is_reversal, provenance, sum(units), sum(gross_minor), sum(discount_minor),
-                 sum(net_minor), sum(tax_minor), sum(orders), sum(gift_card_orders))::text
-         FROM sale_fact f JOIN live_generations l USING (shop_id, generation)
-         WHERE shop_id = $1 AND l.projection = 'sales'
-         GROUP BY order_id, business_key, line_item_id, product_id, variant_id, occurred_at, shop_day, reason, line_type,
-                  currency, is_initial, is_reversal, provenance
-         HAVING (sum(units), sum(gross_minor), sum(discount_minor), sum(net_minor), sum(tax_minor), sum(orders),
-                 sum(gift_card_orders)) <> (0, 0, 0, 0, 0, 0, 0)
-         ORDER BY 1",
-        "SELECT (d.day, d.currency, d.orders, gift_card_orders, gross_minor, discount_minor, reversed_gross_minor,
-                 reversed_discount_minor, adjustment_minor, shipping_minor, shipping_reversed_minor, duty_minor,
-                 additional_fee_minor, return_fee_minor, tax_minor, tax_reversed_minor, tip_minor, gift_card_minor,
-                 unclassified_minor, initial_gross_minor, initial_discount_minor, initial_units, units_ordered,
-                 units_reversed)::text
-         FROM daily_sales d JOIN live_generations l USING (shop_id, generation)
-         WHERE shop_id = $1 AND l.projection = 'sales'
-           AND (d.orders, gift_card_orders, gross_minor, discount_minor, reversed_gross_minor, reversed_discount_minor,
-                adjustment_minor, shipping_minor, shipping_reversed_minor, tax_minor, tip_minor, gift_card_minor)
-               <> (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-         ORDER BY 1",
-        "SELECT (order_id, name, placed_at, currency, total_price_minor, net_sales_minor, financial_status,
-                 fulfillment_status, cancelled_at, test, customer_id, country, source_name)::text
-         FROM order_list o JOIN live_generations l USING (shop_id, generation)
-         WHERE shop_id = $1 AND l.projection = 'orders'
-         ORDER BY 1",
-    ] {
-        for row in sqlx::query(sql).bind(shop.0).fetch_all(&mut *superuser).await.unwrap() {
-            view.push_str(row.get::<&str, _>(0));
-            view.push('\n');
-        }
-        view.push('\n');
-    }
-    view
 }
 
 /// What each day sold, whichever way it was told. What a refund gave back beyond its line has no discount to tell of in a

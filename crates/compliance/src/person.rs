@@ -2,12 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::{
-    Subject,
-    customer::{Customer, MergeRole},
-    ids::CustomerId,
-    shop::Shop,
-};
+use domain::{Subject, customer::Customer, ids::CustomerId, shop::Shop};
 use event_store::{ShopTx, StoreError, Streams, shop_key};
 use vault::ContactKey;
 
@@ -51,16 +46,13 @@ impl Named {
     /// [`StoreError`].
     pub async fn of(tx: &mut ShopTx, subjects: impl IntoIterator<Item = Subject>) -> Result<Self, StoreError> {
         let mut subjects: BTreeSet<Subject> = subjects.into_iter().collect();
-        // Whoever was merged into them is the same person, under the number from before.
+        // Whoever was merged into them is the same person, under the number from before; so is whom they were merged into.
         let mut to_look_at: Vec<Subject> = subjects.iter().copied().collect();
         while let Some(subject) = to_look_at.pop() {
             let Subject::Customer(id) = subject else { continue };
             let customer: Customer = tx.load(&id.to_string()).await?;
-            let absorbed = customer
-                .merges
-                .iter()
-                .filter(|(_, merge)| merge.value.role == MergeRole::Kept && merge.value.status == "completed");
-            for (other, _) in absorbed {
+            let merged = customer.merges.iter().filter(|(_, merge)| merge.value.status == "completed");
+            for (other, _) in merged {
                 if subjects.insert(Subject::Customer(*other)) {
                     to_look_at.push(Subject::Customer(*other));
                 }

@@ -81,6 +81,7 @@ impl Wanted {
             Sealer::subjects_of(&mut envelope.command, |subject| {
                 wanted.subjects.insert(subject);
             });
+            wanted.subjects.extend(envelope.stream.order());
             wanted.streams.entry(envelope.stream.clone()).or_insert_with(|| envelope.command.new_state());
         }
         wanted
@@ -356,6 +357,10 @@ impl<'a> Deciding<'a> {
 
     fn add(&mut self, command: Envelope, news: &mut News) -> Result<Appended, StoreError> {
         let Envelope { stream, metadata, mut command } = command;
+        // Of an erased order nothing is kept again, whomever it names: its buyer may go by another number since.
+        if stream.order().is_some_and(|order| self.sealer.is_redacted(order)) {
+            Sealer::redact_persons(&mut command);
+        }
         let named = self.sealer.seal(&mut command).map_err(|error| StoreError::Keys(self.shop, error))?;
         let head = &mut self.basis.head;
         let loaded = self.basis.streams.get_mut(&stream).expect("loaded with the batch");
@@ -445,9 +450,9 @@ impl News {
         // What a refund or an edit says of the buyer is the order's, since it names no customer. Once it is known that the
         // customer is redacted, so is what comes of the order.
         let of_redacted = named.redacted.iter().any(|subject| matches!(subject, Subject::Customer(_)));
-        if let Some(order) = Subject::of_order_stream(stream.aggregate_type, &stream.aggregate_id)
+        if let Some(order) = stream.order()
             && of_redacted
-            && !named.redacted.contains(&order)
+            && !sealer.is_redacted(order)
         {
             sealer.redact(order);
             self.destroyed.push(order);

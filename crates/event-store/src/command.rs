@@ -17,6 +17,13 @@ pub struct StreamId {
     pub aggregate_id: String,
 }
 
+impl StreamId {
+    /// Whose is what an order's history says without naming a customer.
+    pub(crate) fn order(&self) -> Option<Subject> {
+        Subject::of_order_stream(self.aggregate_type, &self.aggregate_id)
+    }
+}
+
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.aggregate_type, self.aggregate_id)

@@ -66,6 +66,21 @@ impl Sealer {
         self.created.retain(|(created, _)| *created != subject);
     }
 
+    /// Whether a subject is known to be redacted.
+    #[must_use]
+    pub fn is_redacted(&self, subject: Subject) -> bool {
+        matches!(self.subjects.get(&subject), Some(SubjectState::Redacted))
+    }
+
+    /// Redacts every clear field of a command that is about a person, whoever that is.
+    pub fn redact_persons(command: &mut dyn PersonalFields) {
+        command.personal_fields(&mut |subject, _, field| {
+            if subject != Subject::Shop && field.clear_json().is_some() {
+                field.set_redacted();
+            }
+        });
+    }
+
     /// Seals every clear field of a command; those of redacted subjects become redacted.
     ///
     /// # Errors
