@@ -388,3 +388,40 @@ async fn an_erased_order_stays_so_under_another_number_and_either_number_of_a_me
         assert_eq!(planted.shop.stats(PERIODS[0].0, PERIODS[0].1).await["metrics"], sums);
     }
 }
+
+/// Somebody may also have come back since: a person tells.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_turns_out_to_be_one_with_somebody_erased_is_asked_about() {
+    let planted = Planted::new().await;
+    planted.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
+    let merged = |kept: u64, absorbed: u64, status: &str| {
+        let gid = |id: u64| format!("gid://shopify/Customer/{id}");
+        json!({ "admin_graphql_api_customer_kept_id": gid(kept), "admin_graphql_api_customer_deleted_id": gid(absorbed),
+                "admin_graphql_api_job_id": null, "status": status, "errors": [] })
+    };
+    planted.deliver_all(&[("customers/merge", merged(71, 72, "completed"))]).await;
+    let (ann, bob) = (planted.as_handler().await, planted.as_handler().await);
+    let (_, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": "71", "reason": "case 9" })).await;
+    let id = asked["id"].as_str().unwrap().to_owned();
+    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &json!({})).await.0, 200);
+    planted.certified(&ann, &id).await;
+    // One that failed, one between others, and twice the one that is meant.
+    let told = [(71, 42, "failed"), (81, 82, "completed"), (71, 42, "completed"), (71, 42, "completed")];
+    for (kept, absorbed, status) in told {
+        planted.deliver_all(&[("customers/merge", merged(kept, absorbed, status))]).await;
+    }
+    let (_, list) = ann.get("/api/compliance/redactions").await;
+    let [opened, _] = &list["items"].as_array().unwrap()[..] else { panic!("{list}") };
+    assert_eq!(
+        (&opened["status"], &opened["request"]["reason"]),
+        (&json!("held"), &json!("customers/merge")),
+        "{list}"
+    );
+    assert!(opened["hold"].as_str().unwrap().contains("merged with customer:71"), "{opened}");
+    assert_eq!(Planted::found_in(&planted.readable().await), PLANTED, "nobody has told yet");
+    let id = opened["id"].as_str().unwrap();
+    let (status, _) = bob.post(&format!("/api/compliance/redactions/{id}/release"), &json!({})).await;
+    assert_eq!(status, 200);
+    planted.assert_genuine(&planted.certified(&ann, id).await);
+    assert_eq!(Planted::found_in(&planted.readable().await), [""; 0]);
+}

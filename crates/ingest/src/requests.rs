@@ -6,8 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Command, Digest, Personal, Subject,
     compliance::{ComplianceKind, ComplianceRequest},
+    customer::{CustomerCommand, MergeRole},
     document::{DocumentCommand, Observed},
     export::{Export, ExportCommand, ExportRequest},
+    ids::CustomerId,
     redaction::{Redaction, RedactionCommand, Request, WEBHOOK},
     shop::Shop,
 };
@@ -140,6 +142,62 @@ pub(crate) async fn ask(tx: &mut ShopTx, key: &ShopKey, asked: Vec<Asked>) -> Re
         tx.execute(commands.into_iter().map(|command| Envelope::new(command, metadata.clone())).collect()).await?;
     }
     enqueue(tx, REDACT, 0.0).await
+}
+
+/// Two customers whom Shopify made into one.
+pub(crate) struct Merged {
+    kept: CustomerId,
+    absorbed: CustomerId,
+    seen_at: DateTime<Utc>,
+}
+
+/// The merges in commands.
+pub(crate) fn merges_in(commands: &[Command], seen_at: DateTime<Utc>) -> impl Iterator<Item = Merged> {
+    commands.iter().filter_map(move |command| match command {
+        Command::Customer(kept, CustomerCommand::ObserveMerge { other, merge, .. })
+            if merge.role == MergeRole::Kept && merge.status == "completed" =>
+        {
+            Some(Merged { kept: *kept, absorbed: *other, seen_at })
+        }
+        _ => None,
+    })
+}
+
+/// Whoever is merged with somebody who was erased may be the same person, whom the erasure meant, or one who came back since.
+/// That is for somebody to tell: the redaction is asked for, and held. After the batch's own news.
+pub(crate) async fn ask_about(tx: &mut ShopTx, key: &ShopKey, merges: Vec<Merged>) -> Result<(), StoreError> {
+    if merges.is_empty() {
+        return Ok(());
+    }
+    // Whoever erases one of both holds it, and then knows of the merge.
+    tx.lock_log().await?;
+    for Merged { kept, absorbed, seen_at: at } in merges {
+        let (kept, absorbed) = (Subject::Customer(kept), Subject::Customer(absorbed));
+        let redacted: Vec<Subject> = tx.redacted_among(&BTreeSet::from([kept, absorbed])).await?.into_iter().collect();
+        let [erased] = redacted[..] else { continue };
+        let id = hex::encode(key.pseudonym(format!("merge/{kept}/{absorbed}").as_bytes()));
+        if tx.load::<Redaction>(&id).await?.request.is_some() {
+            continue;
+        }
+        let by = || WEBHOOK.to_owned();
+        let asked = RedactionCommand::Request(Request {
+            subjects: vec![if erased == kept { absorbed } else { kept }],
+            reason: "customers/merge".to_owned(),
+            by: by(),
+            at,
+            due_at: at,
+            request: None,
+            needs_confirmation: false,
+            triggered_at: None,
+        });
+        let reason =
+            format!("merged with {erased}, who was erased: see whether both are one person, then release or cancel");
+        let hold = RedactionCommand::Hold { reason, by: by(), at };
+        let metadata = Metadata::from_source("webhook").with("actor", WEBHOOK);
+        let commands = [asked, hold].map(|command| Command::Redaction(id.clone(), command));
+        tx.execute(commands.map(|command| Envelope::new(command, metadata.clone())).into()).await?;
+    }
+    Ok(())
 }
 
 /// Due at once. One that names nobody by number, or came oddly, is held until somebody has looked: addresses and numbers are

@@ -16,7 +16,7 @@ use vault::VaultError;
 
 use crate::{
     directory::DirectoryEntry,
-    requests::{self, requests_in},
+    requests::{self, merges_in, requests_in},
     subjects::{About, let_go_of_bodies},
 };
 
@@ -181,6 +181,7 @@ async fn settle(
     let mut settled = Settled::default();
     let mut about = About::default();
     let mut asked = Vec::new();
+    let mut merged = Vec::new();
     let mut of_erased = BTreeSet::new();
     for delivery in &pending {
         let body = delivery.body.as_ref();
@@ -199,6 +200,7 @@ async fn settle(
                     metadata = metadata.with("body_digest", known_by).with("webhook_id", webhook_id);
                 }
                 asked.extend(requests);
+                merged.extend(merges_in(&of_delivery, delivery.received_at));
                 commands.extend(of_delivery.into_iter().map(|command| Envelope::new(command, metadata.clone())));
                 settled.push(delivery.id, "translated", None);
             }
@@ -228,6 +230,7 @@ async fn settle(
         let_go_of_bodies(tx, &of_erased).await?;
     }
     requests::ask(tx, &key, asked).await?;
+    requests::ask_about(tx, &key, merged).await?;
     Ok(ingested)
 }
 
