@@ -377,6 +377,9 @@ async fn an_erased_order_stays_so_under_another_number_and_either_number_of_a_me
         assert_eq!(Planted::found_in(&planted.readable().await), PLANTED);
         let handler = planted.as_handler().await;
         let (_, asked) = handler.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 8" })).await;
+        let told: Vec<&str> =
+            asked["matches"].as_array().unwrap().iter().map(|of| of["subject"].as_str().unwrap()).collect();
+        assert_eq!(told, &["customer:42", "customer:43"][..1 + usize::from(merged_first)], "{asked}");
         let id = asked["id"].as_str().unwrap();
         let confirm = format!("/api/compliance/redactions/{id}/confirm");
         assert_eq!(planted.as_handler().await.post(&confirm, &json!({})).await.0, 200);
@@ -418,6 +421,11 @@ async fn who_turns_out_to_be_one_with_somebody_erased_is_asked_about() {
         "{list}"
     );
     assert!(opened["hold"].as_str().unwrap().contains("merged with customer:71"), "{opened}");
+    // Nor is it told by whoever asks for the erased one again.
+    let (_, again) = ann.ask(&json!({ "kind": "customer", "customer_id": "71", "reason": "case 10" })).await;
+    let path = format!("/api/compliance/redactions/{}/confirm", again["id"].as_str().unwrap());
+    assert_eq!(bob.post(&path, &json!({})).await.0, 200);
+    planted.certified(&ann, again["id"].as_str().unwrap()).await;
     assert_eq!(Planted::found_in(&planted.readable().await), PLANTED, "nobody has told yet");
     let id = opened["id"].as_str().unwrap();
     let (status, _) = bob.post(&format!("/api/compliance/redactions/{id}/release"), &json!({})).await;

@@ -113,7 +113,8 @@ pub struct RedactionInfo {
 impl RedactionInfo {
     fn of(id: String, redaction: Redaction) -> Self {
         let (status, due_at) = (redaction.status(), redaction.due_at());
-        let Redaction { request, hold, confirmed_by, cancelled_at: _, held_by: _, erased, receipt } = redaction;
+        let Redaction { request, hold, confirmed_by, cancelled_at: _, held_by: _, oddity: _, erased, receipt } =
+            redaction;
         Self { id, status, due_at, request, hold, confirmed_by, erased, receipt }
     }
 }

@@ -17,7 +17,7 @@ use event_store::{Database, ShopTx, StoreError};
 use serde::{Deserialize, Serialize};
 use vault::SigningKeys;
 
-use crate::{certify, erase, is_genuine, redactions, tell};
+use crate::{certify, erase::erase_with, is_genuine, redactions, tell};
 
 /// Redactions that are read at a time.
 const PAGE: i64 = 100;
@@ -168,7 +168,8 @@ pub async fn redo(
         if known.request.is_none() {
             tell(&mut tx, &entry.id, RedactionCommand::Request(entry.request.clone()), &by()).await?;
         }
-        if known.status() == Some(Status::Held) {
+        let holds = usize::from(known.hold.is_some()) + usize::from(known.oddity.is_some());
+        for _ in 0..if known.status() == Some(Status::Held) { holds } else { 0 } {
             tell(&mut tx, &entry.id, RedactionCommand::Release { by: by(), at: now }, &by()).await?;
         }
         if known.confirmed_by.is_none() {
@@ -176,7 +177,8 @@ pub async fn redo(
         }
     }
     tx.commit().await?;
-    let before = erase(database, entry.shop, &entry.id, now).await?;
+    // Also whom only news from after the backup led to: they are signed.
+    let before = erase_with(database, entry.shop, &entry.id, &entry.erased.subjects, now).await?;
     certify(database, entry.shop, &entry.id, signing, before, now).await?;
     Ok(Redone::Again)
 }

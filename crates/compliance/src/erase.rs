@@ -52,13 +52,27 @@ pub async fn erase(
     id: &str,
     now: DateTime<Utc>,
 ) -> Result<Option<Before>, StoreError> {
+    erase_with(database, shop, id, &[], now).await
+}
+
+/// The same with others whom the log does not know to be meant.
+pub(crate) async fn erase_with(
+    database: &Database,
+    shop: ShopId,
+    id: &str,
+    others: &[Subject],
+    now: DateTime<Utc>,
+) -> Result<Option<Before>, StoreError> {
     let mut tx = database.begin(shop).await?;
     let redaction: Redaction = tx.load(id).await?;
     tx.rollback().await?;
-    let Some(request) = redaction.request else { return Err(StoreError::Refused(Box::new(RedactionError::Unknown))) };
+    let Some(mut request) = redaction.request else {
+        return Err(StoreError::Refused(Box::new(RedactionError::Unknown)));
+    };
     if request.is_of_shop() {
         return erase_shop(database, shop, id, now).await;
     }
+    request.subjects.extend(others);
     let mut seen = look(database, shop, &request).await?;
 
     let mut tx = database.begin(shop).await?;

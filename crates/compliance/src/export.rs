@@ -212,7 +212,12 @@ pub(crate) async fn drop_exports(
         if export.gone == Some(Gone::Redacted) {
             continue;
         }
-        if export.request.iter().flat_map(|request| &request.subjects).any(|subject| subjects.contains(subject)) {
+        let mut theirs: BTreeSet<Subject> = export.request.into_iter().flat_map(|request| request.subjects).collect();
+        if export.gone.is_none() {
+            // An order may be somebody else's, too.
+            theirs = Named::of(tx, theirs).await?.subjects;
+        }
+        if !theirs.is_disjoint(subjects) {
             let shop = tx.shop();
             sqlx::query!("DELETE FROM exports WHERE shop_id = $1 AND export_id = $2", shop.0, id)
                 .execute(&mut **tx)

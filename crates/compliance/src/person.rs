@@ -46,10 +46,14 @@ impl Named {
     /// [`StoreError`].
     pub async fn of(tx: &mut ShopTx, subjects: impl IntoIterator<Item = Subject>) -> Result<Self, StoreError> {
         let mut subjects: BTreeSet<Subject> = subjects.into_iter().collect();
-        // Whoever was merged into them is the same person, under the number from before; so is whom they were merged into.
+        // Whoever was merged into them is the same person, under the number from before; so is whom they were merged into. Who is
+        // erased leads no further: those who were one with them by then went with them, and about any other one it is asked.
         let mut to_look_at: Vec<Subject> = subjects.iter().copied().collect();
         while let Some(subject) = to_look_at.pop() {
             let Subject::Customer(id) = subject else { continue };
+            if !tx.redacted_among(&BTreeSet::from([subject])).await?.is_empty() {
+                continue;
+            }
             let customer: Customer = tx.load(&id.to_string()).await?;
             let merged = customer.merges.iter().filter(|(_, merge)| merge.value.status == "completed");
             for (other, _) in merged {
@@ -78,13 +82,26 @@ pub async fn matches(tx: &mut ShopTx, whom: &Whom) -> Result<Vec<Match>, StoreEr
             tx.subjects_of_contacts(&key, std::slice::from_ref(contact)).await?
         }
     };
-    let redacted = tx.redacted_among(&found).await?;
     if let Whom::Shop = whom {
         let redacted = tx.load::<Shop>(Shop::ID).await?.is_redacted();
         return Ok(vec![Match { subject: Subject::Shop, orders: count_of(tx, Some("order")).await?, redacted }]);
     }
-    let mut matches = Vec::with_capacity(found.len());
-    for subject in found {
+    known_of(tx, found).await
+}
+
+/// The same with whoever is one person with them, under another number: all that are erased with them.
+pub(crate) async fn and_merged(tx: &mut ShopTx, mut found: Vec<Match>) -> Result<Vec<Match>, StoreError> {
+    let before: BTreeSet<Subject> = found.iter().map(|of| of.subject).collect();
+    let mut merged = Named::of(tx, before.iter().copied()).await?.subjects;
+    merged.retain(|subject| matches!(subject, Subject::Customer(_)) && !before.contains(subject));
+    found.extend(known_of(tx, merged).await?);
+    Ok(found)
+}
+
+async fn known_of(tx: &mut ShopTx, subjects: BTreeSet<Subject>) -> Result<Vec<Match>, StoreError> {
+    let redacted = tx.redacted_among(&subjects).await?;
+    let mut matches = Vec::with_capacity(subjects.len());
+    for subject in subjects {
         let streams = tx.streams_of(&BTreeSet::from([subject])).await?;
         let orders = streams.iter().filter(|(kind, _)| kind == "order").count();
         matches.push(Match { subject, orders, redacted: redacted.contains(&subject) });

@@ -10,7 +10,13 @@ use domain::{
 use event_store::{Database, ShopTx, StoreError, name_subjects_by_and_by};
 use uuid::Uuid;
 
-use crate::{Match, Named, Whom, erase::in_steps, matches, person::count_of, tell};
+use crate::{
+    Match, Named, Whom,
+    erase::in_steps,
+    matches,
+    person::{and_merged, count_of},
+    tell,
+};
 
 /// What is asked for.
 pub struct Ask {
@@ -41,7 +47,7 @@ pub enum Answer {
         id: String,
         /// When it will be done; `None` where another person has to confirm it first.
         due_at: Option<DateTime<Utc>>,
-        /// Who is meant.
+        /// Who is meant, and under which other numbers.
         matches: Vec<Match>,
     },
 }
@@ -49,7 +55,7 @@ pub enum Answer {
 /// What would be erased.
 #[derive(Debug)]
 pub struct Plan {
-    /// Who is meant.
+    /// Who is meant, and under which other numbers.
     pub matches: Vec<Match>,
     /// Histories that they stand in.
     pub streams: usize,
@@ -122,6 +128,7 @@ pub async fn ask(tx: &mut ShopTx, ask: Ask) -> Result<Answer, StoreError> {
         triggered_at: None,
     };
     tell(tx, &id, RedactionCommand::Request(request), &ask.by).await?;
+    let matches = if needs_confirmation { matches } else { and_merged(tx, matches).await? };
     ingest::enqueue(tx, ingest::REDACT, ask.hold.as_seconds_f64()).await?;
     Ok(Answer::Asked { id, due_at: (!needs_confirmation).then_some(due_at), matches })
 }
@@ -137,6 +144,7 @@ pub async fn plan(database: &Database, shop: ShopId, whom: &Whom) -> Result<Plan
     if let Whom::Shop = whom {
         return Ok(Plan { streams: count_of(&mut tx, None).await?, matches, values: None });
     }
+    let matches = and_merged(&mut tx, matches).await?;
     let named = Named::of(&mut tx, matches.iter().map(|found| found.subject)).await?;
     let mut values = 0;
     for (kind, ids) in in_steps(&named.streams) {

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use uuid::Builder;
 
 use crate::{
+    Named,
     erase::{Before, write},
     open,
     receipt::Looked,
@@ -126,12 +127,21 @@ async fn carry_over(tx: &mut ShopTx, new: ShopId, open: &[(String, Redaction)]) 
     let erased = sqlx::query_scalar!("SELECT subject FROM subject_keys WHERE shop_id = $1 AND wrapped IS NULL", old.0)
         .fetch_all(&mut **tx)
         .await?;
+    let mut requests = Vec::new();
+    for (id, redaction) in open {
+        let Some(mut request) = redaction.request.clone().filter(|request| !request.is_of_shop()) else { continue };
+        // Its log knows of no merge from before.
+        let named = Named::of(tx, request.subjects.iter().copied()).await?.subjects;
+        request.subjects.extend(named.into_iter().filter(|subject| matches!(subject, Subject::Customer(_))));
+        request.subjects.sort_unstable();
+        request.subjects.dedup();
+        requests.push((id, redaction, request));
+    }
     tx.turn_to(new).await?;
     let erased: BTreeSet<Subject> = erased.iter().filter_map(|subject| subject.parse().ok()).collect();
     tx.destroy_subjects(&erased, &BTreeSet::new()).await?;
     let mut envelopes = Vec::new();
-    for (id, redaction) in open {
-        let Some(request) = redaction.request.clone().filter(|request| !request.is_of_shop()) else { continue };
+    for (id, redaction, request) in requests {
         let Request { at, by, .. } = request.clone();
         let mut commands = vec![RedactionCommand::Request(request)];
         let held = redaction.hold.clone().zip(redaction.held_by.clone());

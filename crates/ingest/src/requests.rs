@@ -175,6 +175,9 @@ pub(crate) async fn ask_about(tx: &mut ShopTx, key: &ShopKey, merges: Vec<Merged
         let (kept, absorbed) = (Subject::Customer(kept), Subject::Customer(absorbed));
         let redacted: Vec<Subject> = tx.redacted_among(&BTreeSet::from([kept, absorbed])).await?.into_iter().collect();
         let [erased] = redacted[..] else { continue };
+        if kept == absorbed {
+            continue;
+        }
         let id = hex::encode(key.pseudonym(format!("merge/{kept}/{absorbed}").as_bytes()));
         if tx.load::<Redaction>(&id).await?.request.is_some() {
             continue;

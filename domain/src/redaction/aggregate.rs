@@ -19,6 +19,9 @@ pub struct Redaction {
     pub hold: Option<String>,
     /// Who said so.
     pub held_by: Option<Actor>,
+    /// What was odd about the request, while the law keeps it from being done: nobody has looked yet.
+    #[serde(default)]
+    pub oddity: Option<String>,
     /// Who said that it is not to be waited with.
     pub confirmed_by: Option<Actor>,
     /// Since when it is not to be.
@@ -198,8 +201,16 @@ impl Aggregate for Redaction {
     fn apply(&mut self, event: RedactionEvent) {
         match event {
             RedactionEvent::RedactionRequested(request) => self.request = Some(request),
-            RedactionEvent::RedactionHeld { reason, by, .. } => (self.hold, self.held_by) = (Some(reason), Some(by)),
-            RedactionEvent::RedactionReleased { .. } => (self.hold, self.held_by) = (None, None),
+            RedactionEvent::RedactionHeld { reason, by, .. } => {
+                if self.held_by.as_deref() == Some(WEBHOOK) && by != WEBHOOK {
+                    self.oddity = self.hold.take();
+                }
+                (self.hold, self.held_by) = (Some(reason), Some(by));
+            }
+            RedactionEvent::RedactionReleased { .. } => {
+                self.hold = self.oddity.take();
+                self.held_by = self.hold.is_some().then(|| WEBHOOK.to_owned());
+            }
             RedactionEvent::RedactionConfirmed { by, .. } => self.confirmed_by = Some(by),
             RedactionEvent::RedactionCancelled { at, .. } => self.cancelled_at = Some(at),
             RedactionEvent::SubjectsErased(erased) => self.erased = Some(erased),

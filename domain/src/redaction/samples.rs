@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Erased, Receipt, RedactionEvent, Request};
+use super::{Erased, Receipt, RedactionEvent, Request, WEBHOOK};
 use crate::{
     document::samples::at,
     ids::{CustomerId, OrderId, ShopId},
@@ -45,6 +45,11 @@ pub fn samples() -> Vec<RedactionEvent> {
         RedactionEvent::RedactionRequested(requested()),
         RedactionEvent::RedactionReleased { by: by(), at: at("2026-11-01T14:00:00Z") },
         RedactionEvent::RedactionHeld { reason: "tax audit".to_owned(), by: by(), at: at("2026-11-01T13:00:00Z") },
+        RedactionEvent::RedactionHeld {
+            reason: "named by address alone".to_owned(),
+            by: WEBHOOK.to_owned(),
+            at: at("2026-11-01T12:30:00Z"),
+        },
         RedactionEvent::RedactionConfirmed { by: "compliance 0190".to_owned(), at: at("2026-11-01T15:00:00Z") },
         RedactionEvent::RedactionCancelled { by: by(), at: at("2026-11-01T16:00:00Z") },
         RedactionEvent::SubjectsErased(erased()),

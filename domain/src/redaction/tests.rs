@@ -92,6 +92,15 @@ fn a_legal_hold_is_in_the_way_until_it_is_released() {
 }
 
 #[test]
+fn a_legal_hold_does_not_settle_what_was_odd_about_a_request() {
+    let odd = || RedactionCommand::Hold { reason: "nobody is known".into(), by: WEBHOOK.into(), at: at(1) };
+    assert_eq!(after(vec![request(), odd(), release(), erase(11)]), (Ok(1), Some(Status::Erased)));
+    let both = vec![request(), odd(), hold(), release()];
+    assert_eq!(after([both.clone(), vec![erase(11)]].concat()), (Err(RedactionError::Held), Some(Status::Held)));
+    assert_eq!(after([both, vec![release(), erase(11)]].concat()), (Ok(1), Some(Status::Erased)));
+}
+
+#[test]
 fn it_can_be_cancelled_until_it_is_done_and_repeating_is_harmless() {
     assert_eq!(after(vec![request(), cancel(), erase(11)]), (Err(RedactionError::Cancelled), Some(Status::Cancelled)));
     assert_eq!(after(vec![request(), cancel(), cancel()]), (Ok(0), Some(Status::Cancelled)));
