@@ -1,5 +1,8 @@
 //! By what else than Shopify's number a person is found: e-mail addresses and telephone numbers, as keyed digests.
 
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::ShopKey;
@@ -43,33 +46,111 @@ impl ContactKey {
         if !std::str::from_utf8(json).is_ok_and(names_one) {
             return Vec::new();
         }
-        serde_json::from_slice(json).map(|value| Self::all_in_json(&value)).unwrap_or_default()
+        Self::all_of(&mut serde_json::Deserializer::from_slice(json))
     }
 
     /// The same of one that is parsed.
     #[must_use]
     pub fn all_in_json(value: &Value) -> Vec<Self> {
+        Self::all_of(value)
+    }
+
+    fn all_of<'de>(json: impl Deserializer<'de>) -> Vec<Self> {
         let mut found = Vec::new();
-        collect(value, &mut found);
+        let is_whole = Collector { read: |_| None, found: &mut found }.deserialize(json).is_ok();
+        found.retain(|_| is_whole);
         found.sort_unstable();
         found.dedup();
         found
     }
 }
 
-fn collect(value: &Value, found: &mut Vec<ContactKey>) {
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                match value.as_str() {
-                    Some(text) if name.ends_with("email") => found.extend(ContactKey::of_email(text)),
-                    Some(text) if name.ends_with("phone") => found.extend(ContactKey::of_phone(text)),
-                    _ => collect(value, found),
-                }
-            }
+type Reader = fn(&str) -> Option<ContactKey>;
+
+/// Goes through a value as it is read: it is done for all that is sealed, and nothing else is kept of it.
+struct Collector<'a> {
+    /// What a text is here, by the name that it stands under.
+    read: Reader,
+    found: &'a mut Vec<ContactKey>,
+}
+
+impl<'de> DeserializeSeed<'de> for Collector<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Collector<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<(), M::Error> {
+        while let Some(read) = members.next_key_seed(Name)? {
+            members.next_value_seed(Collector { read, found: &mut *self.found })?;
         }
-        Value::Array(members) => members.iter().for_each(|member| collect(member, found)),
-        _ => {}
+        Ok(())
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut members: S) -> Result<(), S::Error> {
+        while members.next_element_seed(Collector { read: |_| None, found: &mut *self.found })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.found.extend((self.read)(text));
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// A member's name, by what a text under it is.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Reader;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Reader, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name {
+    type Value = Reader;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Reader, E> {
+        Ok(match name {
+            name if name.ends_with("email") => ContactKey::of_email,
+            name if name.ends_with("phone") => ContactKey::of_phone,
+            _ => |_| None,
+        })
     }
 }
 
