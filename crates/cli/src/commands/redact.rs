@@ -96,8 +96,9 @@ async fn ask(
             output::json(&json!({ "several": matches(&found) }));
             bail!("several persons are known by that: choose one by --id, or say that --all are meant");
         }
-        Answer::Asked { id, due_at, matches: found } => {
+        Answer::Asked { id, mut due_at, matches: found } => {
             if let Some(confirmer) = at_once.map(|who| who.to_string()) {
+                due_at = Some(now);
                 let confirm = RedactionCommand::Confirm { by: confirmer.clone(), at: now };
                 compliance::tell(&mut tx, &id, confirm, &confirmer).await?;
                 ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
