@@ -168,9 +168,11 @@ pub async fn redo(
         if known.request.is_none() {
             tell(&mut tx, &entry.id, RedactionCommand::Request(entry.request.clone()), &by()).await?;
         }
-        let holds = usize::from(known.hold.is_some()) + usize::from(known.oddity.is_some());
-        for _ in 0..if known.status() == Some(Status::Held) { holds } else { 0 } {
-            tell(&mut tx, &entry.id, RedactionCommand::Release { by: by(), at: now }, &by()).await?;
+        if known.status() == Some(Status::Held) {
+            // What was odd about the request is beneath a legal hold, and is released by itself.
+            for _ in [&known.hold, &known.oddity].into_iter().flatten() {
+                tell(&mut tx, &entry.id, RedactionCommand::Release { by: by(), at: now }, &by()).await?;
+            }
         }
         if known.confirmed_by.is_none() {
             tell(&mut tx, &entry.id, RedactionCommand::Confirm { by: by(), at: now }, &by()).await?;

@@ -89,13 +89,14 @@ pub async fn matches(tx: &mut ShopTx, whom: &Whom) -> Result<Vec<Match>, StoreEr
     known_of(tx, found).await
 }
 
-/// The same with whoever is one person with them, under another number: all that are erased with them.
-pub(crate) async fn and_merged(tx: &mut ShopTx, mut found: Vec<Match>) -> Result<Vec<Match>, StoreError> {
+/// The same with whoever is one person with them, under another number: all that are erased with them; and all that hangs on them.
+pub(crate) async fn and_merged(tx: &mut ShopTx, mut found: Vec<Match>) -> Result<(Vec<Match>, Named), StoreError> {
     let before: BTreeSet<Subject> = found.iter().map(|of| of.subject).collect();
-    let mut merged = Named::of(tx, before.iter().copied()).await?.subjects;
+    let named = Named::of(tx, before.iter().copied()).await?;
+    let mut merged = named.subjects.clone();
     merged.retain(|subject| matches!(subject, Subject::Customer(_)) && !before.contains(subject));
     found.extend(known_of(tx, merged).await?);
-    Ok(found)
+    Ok((found, named))
 }
 
 async fn known_of(tx: &mut ShopTx, subjects: BTreeSet<Subject>) -> Result<Vec<Match>, StoreError> {

@@ -11,7 +11,7 @@ use event_store::{Database, ShopTx, StoreError, name_subjects_by_and_by};
 use uuid::Uuid;
 
 use crate::{
-    Match, Named, Whom,
+    Match, Whom,
     erase::in_steps,
     matches,
     person::{and_merged, count_of},
@@ -128,7 +128,7 @@ pub async fn ask(tx: &mut ShopTx, ask: Ask) -> Result<Answer, StoreError> {
         triggered_at: None,
     };
     tell(tx, &id, RedactionCommand::Request(request), &ask.by).await?;
-    let matches = if needs_confirmation { matches } else { and_merged(tx, matches).await? };
+    let matches = if needs_confirmation { matches } else { and_merged(tx, matches).await?.0 };
     ingest::enqueue(tx, ingest::REDACT, ask.hold.as_seconds_f64()).await?;
     Ok(Answer::Asked { id, due_at: (!needs_confirmation).then_some(due_at), matches })
 }
@@ -144,8 +144,7 @@ pub async fn plan(database: &Database, shop: ShopId, whom: &Whom) -> Result<Plan
     if let Whom::Shop = whom {
         return Ok(Plan { streams: count_of(&mut tx, None).await?, matches, values: None });
     }
-    let matches = and_merged(&mut tx, matches).await?;
-    let named = Named::of(&mut tx, matches.iter().map(|found| found.subject)).await?;
+    let (matches, named) = and_merged(&mut tx, matches).await?;
     let mut values = 0;
     for (kind, ids) in in_steps(&named.streams) {
         tx.each_event_of((kind, &ids), (0, i64::MAX), |event, _| {
