@@ -150,7 +150,12 @@ pub trait Sealable {
 impl<T: Serialize + DeserializeOwned> Sealable for Personal<T> {
     fn clear_json(&self) -> Option<Vec<u8>> {
         match self {
-            Self::Clear(value) => Some(serde_json::to_vec(value).expect("plain data has a JSON form")),
+            Self::Clear(value) => {
+                // Most values are shorter, and one that is not grows it.
+                let mut json = Vec::with_capacity(512);
+                serde_json::to_writer(&mut json, value).expect("plain data has a JSON form");
+                Some(json)
+            }
             Self::Sealed(_) | Self::Redacted => None,
         }
     }

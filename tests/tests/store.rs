@@ -257,6 +257,28 @@ async fn a_single_command_is_not_decided_on_events_that_a_failover_lost() {
     assert_eq!(verify(&ours, shop, |_| {}).await.unwrap().fault, None);
 }
 
+/// Its buyer's key is another's, so that only the order's own says that nothing of it is kept.
+#[tokio::test]
+async fn a_single_command_keeps_nothing_of_an_order_that_was_erased_before_it_was_known() {
+    let database = TestDatabase::new().await;
+    let store = database.open();
+    let shop = new_shop(&store).await;
+    let mut superuser = database.superuser().await;
+    let destroyed = "INSERT INTO subject_keys (shop_id, subject, destroyed_at) VALUES ($1, 'order:7', now())";
+    sqlx::query(destroyed).bind(shop.0).execute(&mut superuser).await.unwrap();
+    for id in [1, 7, 8] {
+        // The log's head and keys are known by the second, which looks up no more than it must.
+        store.execute(shop, seen(id, "ring twice"), Metadata::default()).await.unwrap();
+    }
+    let kept: Vec<String> = sqlx::query_scalar(
+        r#"SELECT aggregate_id FROM events WHERE payload::text LIKE '%"by":"customer:%' ORDER BY position"#,
+    )
+    .fetch_all(&mut superuser)
+    .await
+    .unwrap();
+    assert_eq!(kept, ["1", "8"]);
+}
+
 /// Connections that single commands keep to themselves are there for whoever needs one.
 #[tokio::test]
 async fn kept_connections_starve_nobody() {

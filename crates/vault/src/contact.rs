@@ -32,10 +32,9 @@ impl ContactKey {
     /// Of a telephone number: its last nine digits, whatever stands between them. `None` where it is none.
     #[must_use]
     pub fn of_phone(text: &str) -> Option<Self> {
-        let digits: Vec<char> =
-            text.chars().filter_map(|char| char.to_digit(10)).filter_map(|d| char::from_digit(d, 10)).collect();
-        let last = &digits[digits.len().saturating_sub(PHONE_DIGITS)..];
-        (last.len() >= LEAST_DIGITS).then(|| Self { kind: 2, text: last.iter().collect() })
+        let mut digits: String = text.chars().filter(char::is_ascii_digit).collect();
+        digits.drain(..digits.len().saturating_sub(PHONE_DIGITS));
+        (digits.len() >= LEAST_DIGITS).then_some(Self { kind: 2, text: digits })
     }
 
     /// All that stand in a personal value, at whatever depth.
@@ -159,14 +158,14 @@ impl ShopKey {
     /// The digest that an address or a number is found by in this shop, and in no other.
     #[must_use]
     pub fn contact_digest(&self, contact: &ContactKey) -> [u8; 16] {
-        let digest = self.secret().derive(5, &[&[contact.kind], contact.text.as_bytes()]);
+        let digest = self.derive(5, &[&[contact.kind], contact.text.as_bytes()]);
         *digest.first_chunk().expect("it is longer")
     }
 
     /// A name for something of this shop's that nobody can guess it by without the shop's key.
     #[must_use]
     pub fn pseudonym(&self, of: &[u8]) -> [u8; 16] {
-        *self.secret().derive(6, &[of]).first_chunk().expect("it is longer")
+        *self.derive(6, &[of]).first_chunk().expect("it is longer")
     }
 }
 

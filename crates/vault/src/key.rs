@@ -4,7 +4,7 @@ use std::fmt;
 
 use aes_gcm::{
     Aes256Gcm, KeyInit, Nonce,
-    aead::{Aead, Payload},
+    aead::{Aead, AeadInOut, Payload},
 };
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD as BASE64};
 use domain::{Sealed, ShopId, Subject};
@@ -17,6 +17,7 @@ use crate::VaultError;
 
 const NONCE_LENGTH: usize = 12;
 const DIGEST_LENGTH: usize = 16;
+const TAG_LENGTH: usize = 16;
 
 /// 32 secret bytes, wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -33,11 +34,7 @@ impl Secret {
         bytes.try_into().map(Self).map_err(|_| VaultError::DoesNotOpen)
     }
 
-    /// See [`derive`].
-    pub(crate) fn derive(&self, purpose: u8, parts: &[&[u8]]) -> [u8; 32] {
-        derive(self.keyed(), purpose, parts)
-    }
-
+    /// All that [`derive`] needs of it; wiped when dropped.
     fn keyed(&self) -> Hmac<Sha256> {
         <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&self.0).expect("HMAC takes a key of any length")
     }
@@ -45,10 +42,12 @@ impl Secret {
     /// Seals under a nonce that stands before the ciphertext. It is a digest, under the key, of what is sealed and where it
     /// stands: so none comes twice but for the same bytes in the same place, whatever the machine's randomness is worth.
     pub(crate) fn seal(&self, bound_to: &[u8], plain: &[u8]) -> Vec<u8> {
-        let nonce = *self.derive(7, &[bound_to, plain]).first_chunk().expect("it is longer");
-        let mut sealed = nonce.to_vec();
-        sealed.extend(encrypt(&self.0, &nonce, bound_to, plain));
-        sealed
+        self.seal_keyed(self.keyed(), bound_to, plain)
+    }
+
+    fn seal_keyed(&self, keyed: Hmac<Sha256>, bound_to: &[u8], plain: &[u8]) -> Vec<u8> {
+        let nonce = *derive(keyed, 7, &[bound_to, plain]).first_chunk().expect("it is longer");
+        encrypt(&self.0, &nonce, bound_to, &nonce, plain)
     }
 
     pub(crate) fn open(&self, bound_to: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
@@ -67,10 +66,16 @@ fn derive(mut keyed: Hmac<Sha256>, purpose: u8, parts: &[&[u8]]) -> [u8; 32] {
     keyed.finalize().into_bytes().into()
 }
 
-fn encrypt(key: &[u8; 32], nonce: &[u8; NONCE_LENGTH], bound_to: &[u8], plain: &[u8]) -> Vec<u8> {
-    Aes256Gcm::new(key.into())
-        .encrypt(&Nonce::from(*nonce), Payload { msg: plain, aad: bound_to })
-        .expect("a body is far below the 64 GiB that GCM allows")
+/// The head, which stays as it is, and the ciphertext with its tag.
+fn encrypt(key: &[u8; 32], nonce: &[u8; NONCE_LENGTH], bound_to: &[u8], head: &[u8], plain: &[u8]) -> Vec<u8> {
+    let mut sealed = Vec::with_capacity(head.len() + plain.len() + TAG_LENGTH);
+    sealed.extend_from_slice(head);
+    sealed.extend_from_slice(plain);
+    let tag = Aes256Gcm::new(key.into())
+        .encrypt_inout_detached(&Nonce::from(*nonce), bound_to, (&mut sealed[head.len()..]).into())
+        .expect("a body is far below the 64 GiB that GCM allows");
+    sealed.extend_from_slice(&tag);
+    sealed
 }
 
 fn decrypt(key: &[u8; 32], nonce: &[u8; NONCE_LENGTH], bound_to: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
@@ -84,6 +89,8 @@ fn decrypt(key: &[u8; 32], nonce: &[u8; NONCE_LENGTH], bound_to: &[u8], sealed: 
 pub struct ShopKey {
     shop: ShopId,
     secret: Secret,
+    /// Made once: every key that is wrapped and every digest of an address needs it.
+    keyed: Hmac<Sha256>,
 }
 
 impl fmt::Debug for ShopKey {
@@ -98,15 +105,24 @@ impl ShopKey {
     /// # Errors
     /// [`VaultError::NoRandomness`].
     pub fn generate(shop: ShopId) -> Result<Self, VaultError> {
-        Ok(Self { shop, secret: Secret::random()? })
+        Ok(Self::new(shop, Secret::random()?))
     }
 
     pub(crate) fn from_secret(shop: ShopId, bytes: &[u8]) -> Result<Self, VaultError> {
-        Ok(Self { shop, secret: Secret::from_slice(bytes)? })
+        Ok(Self::new(shop, Secret::from_slice(bytes)?))
+    }
+
+    fn new(shop: ShopId, secret: Secret) -> Self {
+        Self { shop, keyed: secret.keyed(), secret }
     }
 
     pub(crate) fn secret(&self) -> &Secret {
         &self.secret
+    }
+
+    /// See [`derive`].
+    pub(crate) fn derive(&self, purpose: u8, parts: &[&[u8]]) -> [u8; 32] {
+        derive(self.keyed.clone(), purpose, parts)
     }
 
     /// A new subject key and its wrapped form, which is what the key table holds.
@@ -115,7 +131,8 @@ impl ShopKey {
     /// [`VaultError::NoRandomness`].
     pub fn generate_subject(&self, subject: Subject) -> Result<(SubjectKey, Vec<u8>), VaultError> {
         let secret = Secret::random()?;
-        let wrapped = self.secret.seal(self.subject_binding(subject).as_bytes(), &secret.0);
+        let bound_to = self.subject_binding(subject);
+        let wrapped = self.secret.seal_keyed(self.keyed.clone(), bound_to.as_bytes(), &secret.0);
         Ok((SubjectKey::new(self.shop, subject, &secret), wrapped))
     }
 
@@ -135,12 +152,12 @@ impl ShopKey {
     /// The key of one webhook's body: a body has a key of its own, so its nonce cannot repeat.
     #[must_use]
     pub fn body(&self, inbox_id: Uuid) -> BodyKey {
-        BodyKey(Secret(self.secret.derive(3, &[self.shop.0.as_bytes(), inbox_id.as_bytes()])))
+        BodyKey(Secret(self.derive(3, &[self.shop.0.as_bytes(), inbox_id.as_bytes()])))
     }
 
     /// The key of the shop's snapshots.
     pub(crate) fn snapshots(&self) -> Secret {
-        Secret(self.secret.derive(4, &[self.shop.0.as_bytes()]))
+        Secret(self.derive(4, &[self.shop.0.as_bytes()]))
     }
 }
 
@@ -151,7 +168,7 @@ impl BodyKey {
     /// The sealed body.
     #[must_use]
     pub fn seal(&self, body: &[u8]) -> Vec<u8> {
-        encrypt(&self.0.0, &[0; NONCE_LENGTH], b"inbox", body)
+        encrypt(&self.0.0, &[0; NONCE_LENGTH], b"inbox", &[], body)
     }
 
     /// The body again.
@@ -194,8 +211,7 @@ impl SubjectKey {
         let digest = derive(self.keyed.clone(), 1, &[bound_to.as_bytes(), plain]);
         let digest = &digest[..DIGEST_LENGTH];
         let key = derive(self.keyed.clone(), 2, &[digest]);
-        let mut bytes = digest.to_vec();
-        bytes.extend(encrypt(&key, &[0; NONCE_LENGTH], bound_to.as_bytes(), plain));
+        let bytes = encrypt(&key, &[0; NONCE_LENGTH], bound_to.as_bytes(), digest, plain);
         Sealed { subject: self.subject, bytes: BASE64.encode(bytes) }
     }
 

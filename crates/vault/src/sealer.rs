@@ -1,6 +1,6 @@
 //! Sealing a command's personal fields before it is decided.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use domain::{PersonalFields, Subject};
 
@@ -120,12 +120,15 @@ impl Sealer {
 
     fn keys_of(&mut self, subject: Subject) -> Result<Option<(&ShopKey, &SubjectKey)>, VaultError> {
         let Some(shop_key) = &self.shop_key else { return Ok(None) };
-        if let std::collections::btree_map::Entry::Vacant(entry) = self.subjects.entry(subject) {
-            let (key, wrapped) = shop_key.generate_subject(subject)?;
-            self.created.push((subject, wrapped));
-            entry.insert(SubjectState::Key(key));
-        }
-        Ok(match &self.subjects[&subject] {
+        let state = match self.subjects.entry(subject) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let (key, wrapped) = shop_key.generate_subject(subject)?;
+                self.created.push((subject, wrapped));
+                new.insert(SubjectState::Key(key))
+            }
+        };
+        Ok(match state {
             SubjectState::Key(key) => Some((shop_key, key)),
             SubjectState::Redacted => None,
         })
