@@ -1,6 +1,5 @@
 //! Picking work: which shop and kind, held by whom, and which queue rows it settles.
 
-use chrono::{DateTime, Utc};
 use domain::ShopId;
 use event_store::{Database, ShopTx, StoreError};
 use ingest::enqueue;
@@ -145,9 +144,4 @@ pub async fn forget(tx: &mut ShopTx, kind: &str, rows: &[Uuid]) -> Result<(), St
         .execute(&mut **tx)
         .await?;
     Ok(())
-}
-
-/// The database's time, by which the log goes.
-pub async fn clock(tx: &mut ShopTx) -> Result<DateTime<Utc>, StoreError> {
-    Ok(sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(&mut **tx).await?)
 }

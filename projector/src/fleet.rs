@@ -17,10 +17,7 @@ use read_models::PROJECTIONS;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{
-    claim::clock,
-    metrics::{KINDS, kind_label},
-};
+use crate::metrics::{KINDS, kind_label};
 
 /// Shops that a round reads of each sort.
 const STEP: i64 = 100;
@@ -254,7 +251,7 @@ pub async fn backlog(database: &Database, shop: ShopId) -> Result<Option<Backlog
     .fetch_all(&mut *tx)
     .await?;
     let (requests, oldest_request) = compliance::waiting(&mut tx).await?;
-    let now = clock(&mut tx).await?;
+    let now = tx.clock().await?;
     tx.commit().await?;
     let models: Vec<ModelBacklog> = models
         .into_iter()

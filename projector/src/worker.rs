@@ -18,7 +18,7 @@ use vault::SigningKeys;
 
 use crate::{
     checkpoint::stale_projections,
-    claim::{Candidate, REBUILD, candidates, claim, clock, forget, lock, make_lock, queued},
+    claim::{Candidate, REBUILD, candidates, claim, forget, lock, make_lock, queued},
     fold::OrderCache,
     metrics::{count_failed, count_folded, count_parked, count_put_off},
     pace::{Pace, Turn},
@@ -367,7 +367,7 @@ impl Worker {
         let Some(signing) = &self.options.signing else { return Ok(Batch::Held) };
         let mut tx = self.database.begin(candidate.shop).await?;
         make_lock(&mut tx, REDACT).await?;
-        let now = clock(&mut tx).await?;
+        let now = tx.clock().await?;
         tx.commit().await?;
         let Some(mut claim) = claim(&self.database, candidate).await? else {
             return Ok(Batch::Held);
@@ -512,7 +512,7 @@ impl Worker {
     async fn sign(&self, shop: ShopId) -> Result<(), StoreError> {
         let Some(signing) = &self.options.signing else { return Ok(()) };
         let mut tx = self.database.begin(shop).await?;
-        let now = clock(&mut tx).await?;
+        let now = tx.clock().await?;
         tx.commit().await?;
         match sign_if_due(&self.database, shop, signing, now).await {
             // One shop's log is not the others'.

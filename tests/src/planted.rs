@@ -4,11 +4,12 @@
 use std::{collections::BTreeSet, sync::OnceLock};
 
 use api::Role;
-use compliance::is_genuine;
+use chrono::{TimeDelta, Utc};
+use compliance::Entry;
 use domain::{
     ShopId, Subject,
     ids::CustomerId,
-    redaction::{Erased, Receipt},
+    redaction::{Erased, Request},
 };
 use event_store::{Database, ShopTx, events, shop_key};
 use futures::TryStreamExt;
@@ -115,6 +116,16 @@ impl World {
         self.shop.stats(PERIOD.0, PERIOD.1).await;
     }
 
+    /// Takes in documents of a sync, likewise.
+    pub async fn sync(&self, documents: &[Value]) {
+        let documents: Vec<_> = documents.iter().map(|document| document.to_string().into_bytes()).collect();
+        let mut tx = self.store.begin(self.shop.id).await.unwrap();
+        let key = shop_key(&mut tx).await.unwrap();
+        ingest::store_documents(&mut tx, &key, &documents, Utc::now()).await.unwrap();
+        tx.commit().await.unwrap();
+        self.shop.stats(PERIOD.0, PERIOD.1).await;
+    }
+
     /// The same of bodies as they are written.
     pub async fn deliver_as_written(&self, bodies: &[(&str, String)]) {
         for (topic, body) in bodies {
@@ -163,14 +174,24 @@ impl World {
 
     /// The same of any shop's, but for the figures.
     pub fn assert_genuine_of(&self, shop: ShopId, redaction: &Value) {
-        let id = redaction["id"].as_str().unwrap();
-        let erased: Erased = serde_json::from_value(redaction["erased"].clone()).unwrap();
-        let receipt: Receipt = serde_json::from_value(redaction["receipt"].clone()).unwrap();
-        let (key_id, public) = self.signing.public().swap_remove(0);
-        assert_eq!(receipt.key_id, key_id);
-        assert!(is_genuine(&public, shop, id, &erased, &receipt));
-        let forged = Erased { values: erased.values + 1, ..erased };
-        assert!(!is_genuine(&public, shop, id, &forged, &receipt));
+        let mut entry = redaction.clone();
+        entry["shop"] = json!(shop);
+        let entry: Entry = serde_json::from_value(entry).unwrap();
+        let Entry { request, erased, receipt, .. } = entry.clone();
+        assert_eq!(receipt.key_id, self.signing.newest_id());
+        assert!(entry.is_genuine(&self.signing));
+        let forged_request = |request| Entry { request, ..entry.clone() };
+        for forged in [
+            Entry { erased: Erased { values: erased.values + 1, ..erased.clone() }, ..entry.clone() },
+            Entry { confirmed_by: Some("compliance 1".to_owned()), ..entry.clone() },
+            forged_request(Request { by: "command".to_owned() + &request.by, ..request.clone() }),
+            forged_request(Request { reason: format!("{}\nasked_by: bob", request.reason), ..request.clone() }),
+            forged_request(Request { request: Some("customer_redaction/1".to_owned()), ..request.clone() }),
+            forged_request(Request { at: request.at + TimeDelta::days(1), ..request.clone() }),
+        ] {
+            assert!(!forged.is_genuine(&self.signing), "{forged:?}");
+        }
+        assert!(receipt.horizon >= erased.at && receipt.at >= receipt.horizon, "{receipt:?}");
         assert!(receipt.searched > 0 && receipt.found == 0 && receipt.vacuumed && receipt.links > 0, "{receipt:?}");
     }
 }

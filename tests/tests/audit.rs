@@ -6,7 +6,9 @@ use domain::{order::Order, snapshot::Snapshot};
 use ecomdash_tests::{
     Ecomdash, Shop, TestDatabase,
     bodies::{line, order, refund},
-    client, command_on, run, until,
+    client, command_on,
+    raw_http::{forget_peak, memory_kib},
+    run, until,
 };
 use event_store::{Database, StoredEvent, events};
 use futures::TryStreamExt;
@@ -454,49 +456,46 @@ async fn grants_are_managed_from_the_command_line_and_listed_page_by_page() {
     assert_eq!(compliance.get("/api/compliance/grants?limit=0").await.0, 400);
 }
 
-/// A log of so many events, of which all but the first are one and the same order's: what is answered does not look at the chain.
-async fn lengthen(world: &World, events: i64) {
+/// A log of so many events, of which those that are added are one and the same order's, and each says so much more: what is
+/// answered does not look at the chain.
+async fn lengthen(world: &World, events: i64, padding: usize) {
     let mut superuser = world.database.superuser().await;
     let sql = format!(
         "INSERT INTO events
          SELECT shop_id, n, recorded_at + n * interval '1 millisecond', aggregate_type, aggregate_id, n, event_type,
-                event_version, payload, metadata, hash
-         FROM events, generate_series({head} + 1, {events}) n
-         WHERE shop_id = '{shop}' AND position = 2;
+                event_version, jsonb_set(payload::jsonb, '{{padding}}', to_jsonb(repeat('x', {padding})))::json, metadata, hash
+         FROM events, (SELECT position FROM heads WHERE shop_id = '{shop}') head,
+              generate_series(head.position + 1, {events}) n
+         WHERE shop_id = '{shop}' AND events.position = 2;
          UPDATE heads SET position = {events} WHERE shop_id = '{shop}'",
-        head = world.log().await.len(),
         shop = world.shop.id,
     );
     sqlx::raw_sql(&sql).execute(&mut superuser).await.unwrap();
 }
 
-fn resident_kib(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_of_any_length_takes_no_more_memory_and_is_never_cut_unseen() {
-    const EVENTS: i64 = 50_000;
     let world = World::with_orders().await;
-    let (auditor, compliance) = (&world.auditor, &world.compliance);
-    lengthen(&world, 2_000).await;
+    let (auditor, compliance, server) = (&world.auditor, &world.compliance, world.server.pid());
+    lengthen(&world, 2_000, 0).await;
     auditor.lines("").await;
-    let before = resident_kib(world.server.pid());
-    lengthen(&world, EVENTS).await;
-    let (mut lines, mut bytes, mut most) = (0, 0, 0);
-    let mut answer = auditor.send("/api/audit/events").await;
-    assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
-    while let Some(chunk) = answer.chunk().await.unwrap() {
-        lines += chunk.iter().filter(|byte| **byte == b'\n').count();
-        bytes += chunk.len();
-        most = most.max(resident_kib(world.server.pid()));
+    let before = memory_kib(server, "VmRSS");
+    // Many short events, and then some that are hundreds of times as long.
+    for (events, padding, least) in [(50_000, 0, 40_000_000), (50_200, 500_000, 140_000_000)] {
+        lengthen(&world, events, padding).await;
+        forget_peak(server);
+        let (mut lines, mut bytes) = (0, 0);
+        let mut answer = auditor.send("/api/audit/events").await;
+        assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
+        while let Some(chunk) = answer.chunk().await.unwrap() {
+            lines += chunk.iter().filter(|byte| **byte == b'\n').count();
+            bytes += chunk.len();
+        }
+        assert_eq!(lines, usize::try_from(events).unwrap());
+        let grown = (memory_kib(server, "VmHWM") - before) * 1024;
+        eprintln!("{bytes} bytes, {grown} of memory");
+        assert!(bytes > least && grown < 16_000_000, "{bytes} bytes took {grown}");
     }
-    assert_eq!(lines, usize::try_from(EVENTS).unwrap());
-    let grown = most.saturating_sub(before) * 1024;
-    eprintln!("{bytes} bytes, {grown} of memory");
-    assert!(bytes > 40_000_000 && grown < 16_000_000, "{bytes} bytes took {grown}");
 
     // A grant that is taken back ends what is being shown under it.
     let grant = compliance.grant(auditor).await;

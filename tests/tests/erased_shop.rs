@@ -226,7 +226,8 @@ async fn r_55_a_late_request_erases_the_old_installation_and_not_the_new_one() {
     let (id, redaction) = compliance::redactions(&mut tx, None, 1).await.unwrap().remove(0);
     tx.commit().await.unwrap();
     assert_eq!(redaction.erased.as_ref().unwrap().goes_on_as, Some(now));
-    let told = json!({ "id": id, "erased": redaction.erased, "receipt": redaction.receipt });
+    let told = json!({ "id": id, "request": redaction.request, "confirmed_by": redaction.confirmed_by,
+                        "erased": redaction.erased, "receipt": redaction.receipt });
     world.assert_genuine_of(world.shop.id, &told);
     // Its receipt is shown by its id to whoever runs the service, and to its handlers, who now handle the new one.
     let (status, shown) = ann.get(&format!("/api/compliance/redactions/{id}")).await;
@@ -397,6 +398,40 @@ async fn who_comes_back_while_the_request_waits_keeps_what_came_since() {
     .await;
     assert_eq!(world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 2);
     assert_nothing_left(&world, world.shop.id).await;
+}
+
+/// The new installation's log knows of no merge that the old one's told of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_is_asked_of_the_shop_that_goes_on_for_both_numbers_of_a_merge() {
+    let world = World::new().await;
+    let before = Utc::now() - TimeDelta::days(6);
+    for (topic, body) in bodies("2026-11-01T12:00:00Z") {
+        deliver(&world.shop, topic, &body, before).await;
+    }
+    world.shop.stats(PERIOD.0, PERIOD.1).await;
+    let ann = world.as_handler().await;
+    let (status, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 23" })).await;
+    assert_eq!((status, asked["matches"].as_array().unwrap().len()), (202, 1), "{asked}");
+    let merged = json!({ "admin_graphql_api_customer_kept_id": "gid://shopify/Customer/43",
+        "admin_graphql_api_customer_deleted_id": "gid://shopify/Customer/42", "admin_graphql_api_job_id": null,
+        "status": "completed", "errors": [] });
+    deliver(&world.shop, "customers/merge", &merged, before).await;
+    let removed_at = Utc::now();
+    let uninstall = json!({ "id": 1, "myshopify_domain": world.shop.domain });
+    deliver(&world.shop, "app/uninstalled", &uninstall, removed_at).await;
+    world.shop.stats(PERIOD.0, PERIOD.1).await;
+    reinstall(&world, Utc::now()).await;
+    deliver(&world.shop, "shop/redact", &redact_body(&world.shop.domain), removed_at + TimeDelta::microseconds(1))
+        .await;
+    let mut superuser = world.database.superuser().await;
+    until("the old one is erased", async || {
+        number(&mut superuser, "SELECT count(*) FROM events WHERE event_type = 'RedactionCertified'").await == 1
+    })
+    .await;
+    let (_, list) = ann.get("/api/compliance/redactions").await;
+    let [waiting] = &list["items"].as_array().unwrap()[..] else { panic!("{list}") };
+    assert_eq!((&waiting["id"], &waiting["status"]), (&asked["id"], &json!("waiting")), "{list}");
+    assert_eq!(waiting["request"]["subjects"], json!(["customer:42", "customer:43"]), "{list}");
 }
 
 /// A body that does not open is in nobody's way: it is put aside, and told of.

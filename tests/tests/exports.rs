@@ -4,6 +4,7 @@
 use api::Role;
 use chrono::{TimeDelta, Utc};
 use ecomdash_tests::{
+    bodies::{line, order},
     client, number,
     planted::{Handler, PLANTED, World, bodies, every_row, others},
     until,
@@ -106,6 +107,71 @@ async fn an_export_says_all_that_is_kept_of_somebody_and_goes_with_them() {
     let told: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&told["nothing_kept_of"], &told["kept"]), (&json!(["customer:42"]), &json!([])), "{text}");
     assert_eq!(World::found_in(&text), [""; 0]);
+}
+
+/// What was bought under one number may have been told under another since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_goes_with_whoever_else_an_order_in_it_is_of() {
+    let world = World::new().await;
+    world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
+    let (ann, bob) = (world.as_handler().await, world.as_handler().await);
+    let (_, asked) = ann.post("/api/compliance/exports", &json!({ "customer_id": "42", "reason": "case 33" })).await;
+    let id = asked["id"].as_str().unwrap();
+    ann.ready(id).await;
+    let mut order = bodies("2026-11-05T12:00:00Z").into_iter().find(|(topic, _)| *topic == "orders/create").unwrap().1;
+    order["customer"]["id"] = json!(43);
+    world.deliver_all(&[("orders/updated", order)]).await;
+    assert_eq!(ann.fetch(id, "json").await.0, 200);
+    let (_, redaction) = ann.ask(&json!({ "kind": "customer", "customer_id": "43", "reason": "case 34" })).await;
+    let redaction = redaction["id"].as_str().unwrap();
+    assert_eq!(bob.post(&format!("/api/compliance/redactions/{redaction}/confirm"), &json!({})).await.0, 200);
+    let done = world.certified(&ann, redaction).await;
+    assert_eq!(done["erased"]["subjects"], json!(["customer:43", "order:1"]), "{done}");
+    let (status, text) = ann.fetch(id, "json").await;
+    assert!(status == 409 && text.contains("erased"), "{text}");
+}
+
+/// All that is theirs may stand under a number from before, and of what an address finds somebody has to choose.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_shopify_asks_for_is_one_person_s_under_all_of_their_numbers_and_never_two_persons() {
+    let world = World::new().await;
+    world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
+    let merge = json!({ "admin_graphql_api_customer_kept_id": "gid://shopify/Customer/43",
+        "admin_graphql_api_customer_deleted_id": "gid://shopify/Customer/42",
+        "admin_graphql_api_job_id": null, "status": "completed", "errors": [] });
+    let same_address = order(5, "2026-11-04T12:00:00Z", vec![line(9, "10.00", 1)])
+        .with("email", json!("zebedee.q@planted.example"))
+        .with("customer", json!({ "id": 50, "email": "zebedee.q@planted.example", "first_name": "Rosalind" }));
+    world.deliver_all(&[("customers/merge", merge), ("orders/create", same_address.0)]).await;
+    let ann = world.as_handler().await;
+    let request = |number: u64, customer: Value| {
+        json!({ "shop_id": 1, "shop_domain": world.shop.domain, "customer": customer, "orders_requested": [],
+                "data_request": { "id": number } })
+    };
+    let by_number = request(1, json!({ "id": 43, "email": null, "phone": null }));
+    let by_email = request(2, json!({ "email": "zebedee.q@planted.example", "phone": null }));
+    let told = async |body: &Value, count: usize| {
+        assert_eq!(world.shop.deliver("customers/data_request", body).await, 200);
+        let exports = async || ann.get("/api/compliance/exports").await.1["items"].as_array().unwrap().clone();
+        until("it is put together", async || {
+            let exports = exports().await;
+            exports.len() == count && exports[0]["status"] == "ready"
+        })
+        .await;
+        let export = exports().await.remove(0);
+        let id = export["id"].as_str().unwrap();
+        let (json, html) = (ann.fetch(id, "json").await.1, ann.fetch(id, "html").await.1);
+        (export, serde_json::from_str::<Value>(&json).unwrap(), html)
+    };
+    let (_, json, _) = told(&by_number, 1).await;
+    assert_eq!((&json["nothing_kept_of"], json["kept"].as_array().unwrap().len()), (&json!([]), 1), "{json}");
+    assert_eq!(json["kept"][0]["subject"], "customer:43");
+    assert_eq!(World::found_in(&json.to_string()), PLANTED);
+    let (export, json, html) = told(&by_email, 2).await;
+    assert_eq!(export["request"]["several"], json!(["customer:42", "customer:50"]), "{export}");
+    assert_eq!((&json["kept"], &json["several"]), (&json!([]), &export["request"]["several"]), "{json}");
+    assert!(html.contains("Several are known") && !html.contains("Rosalind"), "{html}");
+    assert_eq!(World::found_in(&html), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,7 +16,9 @@ use domain::{
 use ecomdash_tests::{
     Shop,
     bodies::{line, order, refund},
-    command_on, number,
+    command_on,
+    documents::document,
+    number,
     planted::{Handler, PERIOD, PLANTED, World, ZEBEDEE, bodies, every_row, others},
     run, until,
 };
@@ -83,6 +85,23 @@ async fn r_97_what_could_be_read_of_a_customer_cannot_be_read_again_whatever_com
     order_after["admin_graphql_api_id"] = json!("gid://shopify/Order/4");
     world.deliver_all(&[("orders/create", order_after)]).await;
     assert_eq!(World::found_in(&world.readable().await), [""; 0], "an order of theirs that was not known");
+    // And a sync tells of them: of an order that is erased, and of one that nobody had told of.
+    let of_sync = |id: u64| {
+        let mut order = document(id, "2026-11-01T12:00:00Z", "2026-11-06T12:00:00Z", &[(id, "10.00")], vec![]);
+        order["note"] = json!("please ring twice");
+        order["email"] = json!("zebedee.q@planted.example");
+        order["customer"] =
+            json!({ "id": "gid://shopify/Customer/42", "firstName": "Zebedee", "lastName": "Quillfeather" });
+        order
+    };
+    let events = "SELECT count(*) FROM events WHERE aggregate_type = 'order' AND aggregate_id IN ('1', '9')";
+    let before = number(&mut superuser, events).await;
+    world.sync(&[of_sync(1), of_sync(9)]).await;
+    assert!(number(&mut superuser, events).await > before + 1, "both are taken in");
+    assert_eq!(World::found_in(&world.readable().await), [""; 0], "told by a sync");
+    let tombstones = "SELECT count(*) FROM events
+                      WHERE (event_type, aggregate_id) IN (('CustomerRedacted', '42'), ('OrderRedacted', '1'))";
+    assert_eq!(number(&mut superuser, tombstones).await, 2);
     let metrics = world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"].clone();
     let (ok, text) = run(&world.database, &["rebuild"]);
     assert!(ok && text.contains("the same figures"), "{text}");
@@ -100,6 +119,18 @@ async fn r_97_what_could_be_read_of_a_customer_cannot_be_read_again_whatever_com
     let again = again["id"].as_str().unwrap();
     bob.post(&format!("/api/compliance/redactions/{again}/confirm"), &json!({})).await;
     assert_eq!(world.certified(&ann, again).await["erased"]["keys"], 0);
+    // Who buys again is a new customer, by the same address too, and so is a guest.
+    let returning = |id: u64, customer: Value| {
+        order(id, "2026-11-07T12:00:00Z", vec![]).with("customer", customer).with("note", json!("please ring twice")).0
+    };
+    let as_customer = returning(11, json!({ "id": 77, "email": "zebedee.q@planted.example" }));
+    world.deliver_all(&[("orders/create", as_customer), ("orders/create", returning(12, Value::Null))]).await;
+    let mut tx = world.store.begin(world.shop.id).await.unwrap();
+    let key = shop_key(&mut tx).await.unwrap();
+    let of_new = BTreeSet::from([Subject::Customer(CustomerId(77)), Subject::Order(OrderId(12))]);
+    assert_eq!(tx.subject_keys(&key, &of_new).await.unwrap().len(), 2);
+    tx.commit().await.unwrap();
+    assert_eq!(World::found_in(&world.readable().await), ["Zebedee", "zebedee.q@planted.example", "please ring twice"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -391,6 +422,57 @@ async fn a_receipt_tells_of_what_is_left_beside_a_body_and_of_a_row_of_the_ledge
     let row =
         "INSERT INTO sale_fact SELECT (jsonb_populate_record(f, '{\"ordinal\": 999}')).* FROM sale_fact f LIMIT 1";
     assert_eq!(receipt_after(row).await.sums_unchanged, Some(false));
+}
+
+/// Whoever erased may be gone before all of it is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_crash_kept_from_being_done_is_done_at_once_and_signed_later() {
+    let world = World::new().await;
+    world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
+    let (mut tx, now) = (world.store.begin(world.shop.id).await.unwrap(), Utc::now());
+    let (reason, by, hold) = ("case 44".parse().unwrap(), "ann".to_owned(), TimeDelta::days(3));
+    let ask = compliance::Ask { whom: Whom::Customer(CustomerId(42)), reason, by, at: now, hold, all: false };
+    let Answer::Asked { id, .. } = compliance::ask(&mut tx, ask).await.unwrap() else { panic!() };
+    tx.commit().await.unwrap();
+    let then = now + TimeDelta::days(4);
+    assert!(compliance::erase(&world.store, world.shop.id, &id, then).await.unwrap().is_some());
+    let state = async || {
+        let mut superuser = world.database.superuser().await;
+        let tombstones = number(&mut superuser, "SELECT count(*) FROM events WHERE event_type LIKE '%Redacted'").await;
+        let bodies = number(&mut superuser, "SELECT count(*) FROM inbox WHERE body IS NOT NULL").await;
+        let mut tx = world.store.begin(world.shop.id).await.unwrap();
+        let redaction: Redaction = tx.load(&id).await.unwrap();
+        (tombstones, bodies, redaction.receipt)
+    };
+    let (tombstones, bodies, receipt) = state().await;
+    assert!(tombstones == 0 && bodies > 0 && receipt.is_none());
+    let due =
+        compliance::run_due(&world.store, world.shop.id, &world.signing, then + TimeDelta::minutes(1)).await.unwrap();
+    let (tombstones, bodies, receipt) = state().await;
+    assert!(tombstones == 2 && bodies == 0 && receipt.is_none(), "{tombstones} {bodies} {receipt:?}");
+    let due = due.unwrap();
+    assert!(due > then);
+    compliance::run_due(&world.store, world.shop.id, &world.signing, due).await.unwrap();
+    let receipt = state().await.2.unwrap();
+    assert_eq!((receipt.searched, receipt.found, receipt.sums_unchanged, receipt.vacuumed), (0, 0, None, true));
+    assert_eq!(World::found_in(&world.readable().await), [""; 0]);
+}
+
+/// Whoever began to read before still sees what was destroyed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_tells_that_somebody_still_sees_what_was_destroyed() {
+    let world = World::new().await;
+    world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
+    let mut reader = world.database.superuser().await;
+    let (ann, bob) = (world.as_handler().await, world.as_handler().await);
+    let (_, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 45" })).await;
+    for statement in ["BEGIN ISOLATION LEVEL REPEATABLE READ", "SELECT count(*) FROM subject_keys"] {
+        sqlx::raw_sql(statement).execute(&mut reader).await.unwrap();
+    }
+    let id = asked["id"].as_str().unwrap();
+    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &json!({})).await.0, 200);
+    let done = world.certified(&ann, id).await;
+    assert_eq!((&done["receipt"]["found"], &done["receipt"]["vacuumed"]), (&json!(0), &json!(false)), "{done}");
 }
 
 /// Somebody with hundreds of orders: others write meanwhile, and all of it is erased.

@@ -2,22 +2,23 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
     path::Path,
     sync::{Mutex, PoisonError},
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{
-    ShopId,
-    redaction::{Erased, Receipt, Redaction, RedactionCommand, Request, Status},
+    ShopId, Subject,
+    redaction::{Actor, Erased, Receipt, Redaction, RedactionCommand, Request, Status},
 };
 use event_store::{Database, ShopTx, StoreError};
 use serde::{Deserialize, Serialize};
 use vault::SigningKeys;
 
-use crate::{certify, erase::erase_with, is_genuine, redactions, tell};
+use crate::{certify, erase::erase_with, redactions, tell};
 
 /// Redactions that are read at a time.
 const PAGE: i64 = 100;
@@ -31,6 +32,9 @@ pub struct Entry {
     pub id: String,
     /// Who was to be erased, and at whose word.
     pub request: Request,
+    /// Who said that it was not to be waited with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_by: Option<Actor>,
     /// What was erased.
     pub erased: Erased,
     /// What was looked at afterwards, signed.
@@ -39,22 +43,97 @@ pub struct Entry {
 
 impl Entry {
     fn of(shop: ShopId, id: String, redaction: Redaction) -> Option<Self> {
-        Some(Self { shop, id, request: redaction.request?, erased: redaction.erased?, receipt: redaction.receipt? })
+        let Redaction { request, confirmed_by, erased, receipt, .. } = redaction;
+        Some(Self { shop, id, request: request?, confirmed_by, erased: erased?, receipt: receipt? })
     }
 
     /// Whether one of the keys signed it, as it stands.
     #[must_use]
     pub fn is_genuine(&self, keys: &SigningKeys) -> bool {
-        // What is not signed itself follows from what is.
-        let fits = self.request.subjects.iter().all(|subject| self.erased.subjects.contains(subject))
+        let public = keys.public();
+        let key = public.iter().find(|(id, _)| *id == self.receipt.key_id);
+        key.is_some_and(|(_, key)| self.is_signed_by(key))
+    }
+
+    /// Whether a public key, in base64, signed it, as it stands.
+    #[must_use]
+    pub fn is_signed_by(&self, public_key: &str) -> bool {
+        let is_signed = |text: &str| vault::is_signed(public_key, text.as_bytes(), &self.receipt.signature);
+        // Before, the request was not signed itself: it has to follow from what is.
+        is_signed(&self.signed_text()) || self.request_fits() && is_signed(&self.signed_text_before())
+    }
+
+    fn request_fits(&self) -> bool {
+        self.request.subjects.iter().all(|subject| self.erased.subjects.contains(subject))
             && match self.erased.installed_again_at {
                 Some(since) => self.request.triggered_at.is_some_and(|sent| sent < since),
                 None => self.erased.goes_on_as.is_none(),
-            };
-        let public = keys.public();
-        let key = public.iter().find(|(id, _)| *id == self.receipt.key_id);
-        fits && key.is_some_and(|(_, key)| is_genuine(key, self.shop, &self.id, &self.erased, &self.receipt))
+            }
     }
+
+    /// What the signature is over: each thing on a line, its name before it.
+    #[must_use]
+    pub fn signed_text(&self) -> String {
+        let Request { subjects, reason, by, at, due_at, request, needs_confirmation, triggered_at } = &self.request;
+        let mut lines = vec![
+            ("asked_for", listed(subjects)),
+            // Somebody wrote it: it stays on its line.
+            ("reason", serde_json::Value::from(reason.as_str()).to_string()),
+            ("asked_by", by.clone()),
+            ("asked_at", time(*at)),
+            ("due_at", time(*due_at)),
+            ("needs_confirmation", needs_confirmation.to_string()),
+        ];
+        lines.extend(request.iter().map(|request| ("request", request.clone())));
+        lines.extend(triggered_at.map(|at| ("triggered_at", time(at))));
+        lines.extend(self.confirmed_by.iter().map(|by| ("confirmed_by", by.clone())));
+        self.text("ecomdash: redaction receipt 2", &lines)
+    }
+
+    /// What it was over in releases before.
+    fn signed_text_before(&self) -> String {
+        self.text("ecomdash: redaction receipt 1", &[])
+    }
+
+    fn text(&self, head: &str, more: &[(&str, String)]) -> String {
+        let Self { shop, id, erased, receipt, .. } = self;
+        let fields: Vec<String> = erased.fields.iter().map(|(name, count)| format!("{name}={count}")).collect();
+        let mut lines = vec![
+            ("shop", shop.to_string()),
+            ("redaction", id.clone()),
+            ("subjects", listed(&erased.subjects)),
+            ("keys", erased.keys.to_string()),
+            ("streams", erased.streams.to_string()),
+            ("values", erased.values.to_string()),
+            ("fields", fields.join(",")),
+            ("bodies", erased.bodies.to_string()),
+            ("contacts", erased.contacts.to_string()),
+            ("erased_at", time(erased.at)),
+            ("position", receipt.position.to_string()),
+            ("hash", receipt.hash.clone()),
+            ("searched", receipt.searched.to_string()),
+            ("found", receipt.found.to_string()),
+            ("links", receipt.links.to_string()),
+            ("sums_unchanged", receipt.sums_unchanged.map_or("unknown".to_owned(), |same| same.to_string())),
+            ("vacuumed", receipt.vacuumed.to_string()),
+            ("horizon", time(receipt.horizon)),
+            ("at", time(receipt.at)),
+        ];
+        lines.extend(erased.goes_on_as.map(|shop| ("goes_on_as", shop.to_string())));
+        lines.extend(erased.installed_again_at.map(|since| ("installed_again_at", time(since))));
+        lines.iter().chain(more).fold(format!("{head}\n"), |mut text, (name, value)| {
+            let _ = writeln!(text, "{name}: {value}");
+            text
+        })
+    }
+}
+
+fn listed(subjects: &[Subject]) -> String {
+    subjects.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 /// A shop's certified redactions, the newest first.

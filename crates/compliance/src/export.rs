@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use shopify::persons;
 use uuid::Uuid;
+use vault::SubjectKey;
 
 use crate::{
     Match, Named, Reason, Whom, append, audit::replace, erase::in_steps, matches, states_before, states_without,
@@ -60,6 +61,7 @@ pub async fn ask_export(
         by: by.to_owned(),
         at,
         request: None,
+        several: Vec::new(),
     };
     tell_export(tx, &id, ExportCommand::Request(request), by).await?;
     ingest::enqueue(tx, ingest::REDACT, 0.0).await?;
@@ -135,17 +137,27 @@ async fn build(database: &Database, shop: ShopId, id: &str, now: DateTime<Utc>) 
     let Some(request) = export.request.filter(|_| export.built.is_none()) else { return Ok(expires_at) };
     let mut built = Built { histories: 0, values: 0, bytes: 0, at: now, expires_at };
     if let Some(key) = tx.living_shop_key().await? {
-        let asked: BTreeSet<Subject> = request.subjects.iter().copied().collect();
-        let keys = tx.subject_keys(&key, &asked).await?;
-        for (subject, own_key) in keys {
-            let part = part(&mut tx, subject, &mut built).await?;
+        let mut told = BTreeSet::new();
+        for subject in request.subjects {
+            let named = Named::of(&mut tx, [subject]).await?;
+            let keys = tx.subject_keys(&key, &named.subjects).await?;
+            // Sealed under their own key, or where all that is theirs stands under another number, under that one's.
+            let Some((under, own_key)) = keys.get_key_value(&subject).or_else(|| keys.first_key_value()) else {
+                continue;
+            };
+            // What is kept of one person is told once, under however many numbers it is asked for.
+            if !told.insert(*under) {
+                continue;
+            }
+            told.extend(&named.subjects);
+            let part = part(&mut tx, subject, &named, &keys, &mut built).await?;
             let text = serde_json::to_vec(&part).map_err(|fault| StoreError::Refused(fault.into()))?;
             built.bytes += text.len() as u64;
             sqlx::query!(
                 "INSERT INTO exports (shop_id, export_id, subject, sealed, expires_at) VALUES ($1, $2, $3, $4, $5)",
                 shop.0,
                 id,
-                subject.to_string(),
+                under.to_string(),
                 own_key.seal(FIELD, &text).bytes,
                 expires_at,
             )
@@ -160,10 +172,14 @@ async fn build(database: &Database, shop: ShopId, id: &str, now: DateTime<Utc>) 
 
 /// All that is kept of a subject: every event of the histories that they stand in, what is theirs opened, and the bodies of
 /// deliveries about them that are still there.
-async fn part(tx: &mut ShopTx, subject: Subject, built: &mut Built) -> Result<Value, StoreError> {
+async fn part(
+    tx: &mut ShopTx,
+    subject: Subject,
+    named: &Named,
+    keys: &BTreeMap<Subject, SubjectKey>,
+    built: &mut Built,
+) -> Result<Value, StoreError> {
     let key = shop_key(tx).await?;
-    let named = Named::of(tx, [subject]).await?;
-    let keys = tx.subject_keys(&key, &named.subjects).await?;
     // Titles of products … are the shop's own, and stand in what is told of the person.
     let mut and_of_shop = keys.clone();
     and_of_shop.extend(tx.subject_keys(&key, &BTreeSet::from([Subject::Shop])).await?);
@@ -198,7 +214,7 @@ async fn part(tx: &mut ShopTx, subject: Subject, built: &mut Built) -> Result<Va
         .filter(is_theirs)
         .map(|delivery| json!({ "topic": delivery.topic, "received_at": delivery.received_at, "body": delivery.body }))
         .collect();
-    Ok(json!({ "subject": subject, "histories": histories, "deliveries": deliveries }))
+    Ok(json!({ "subject": subject, "also": named.subjects, "histories": histories, "deliveries": deliveries }))
 }
 
 /// Lets go of exports in which somebody is who is erased now. The commands say so in their histories.
@@ -237,6 +253,8 @@ pub struct Document {
     pub shop: String,
     /// When it was put together.
     pub made_at: DateTime<Utc>,
+    /// Whoever is known by the address or number that was asked with, where these are several: nothing is told of any of them.
+    pub several: Vec<Subject>,
     /// Whoever it was asked of, `customer:42` …, of whom nothing personal is kept.
     pub nothing_kept_of: Vec<Subject>,
     /// For each other one what is kept: histories with all their events, and deliveries as they came.
@@ -252,8 +270,7 @@ pub async fn fetch(tx: &mut ShopTx, id: &str, form: &str, by: &str, at: DateTime
     let export: Export = tx.load(id).await?;
     let shop = tx.shop();
     let key = shop_key(tx).await?;
-    let asked: BTreeSet<Subject> = export.request.into_iter().flat_map(|request| request.subjects).collect();
-    let keys = tx.subject_keys(&key, &asked).await?;
+    let (asked, several) = export.request.map(|request| (request.subjects, request.several)).unwrap_or_default();
     let parts = sqlx::query!(
         "SELECT subject, sealed FROM exports WHERE shop_id = $1 AND export_id = $2 ORDER BY subject",
         shop.0,
@@ -261,18 +278,24 @@ pub async fn fetch(tx: &mut ShopTx, id: &str, form: &str, by: &str, at: DateTime
     )
     .fetch_all(&mut **tx)
     .await?;
-    let (mut kept, mut nothing) = (Vec::new(), asked);
+    let under: BTreeSet<Subject> = parts.iter().filter_map(|part| part.subject.parse().ok()).collect();
+    let keys = tx.subject_keys(&key, &under).await?;
+    let (mut kept, mut nothing) = (Vec::new(), BTreeSet::from_iter(asked));
     for part in parts {
         let Ok(subject) = part.subject.parse::<Subject>() else { continue };
         let Some(key) = keys.get(&subject) else { continue };
         let opened = key.open(FIELD, &Sealed { subject, bytes: part.sealed });
         let opened = opened.map_err(|error| StoreError::Keys(shop, error))?;
-        kept.push(serde_json::from_slice(&opened).map_err(|fault| StoreError::Refused(fault.into()))?);
+        let part: Value = serde_json::from_slice(&opened).map_err(|fault| StoreError::Refused(fault.into()))?;
         nothing.remove(&subject);
+        for also in part["also"].as_array().into_iter().flatten() {
+            nothing.retain(|subject| *also != subject.to_string());
+        }
+        kept.push(part);
     }
     let entry = ingest::find_by_id(tx, shop).await?;
     let domain = entry.map(|entry| entry.domain.to_string()).unwrap_or_default();
     let made_at = export.built.map_or(at, |built| built.at);
     let nothing_kept_of = nothing.into_iter().collect();
-    Ok(Document { export: id.to_owned(), shop: domain, made_at, nothing_kept_of, kept })
+    Ok(Document { export: id.to_owned(), shop: domain, made_at, several, nothing_kept_of, kept })
 }

@@ -32,7 +32,7 @@ use domain::{
 use event_store::{Database, Envelope, Metadata, ShopTx, StoreError};
 use vault::SigningKeys;
 
-use crate::export::run_exports;
+use crate::{erase::follow_up, export::run_exports};
 
 pub use book::{Book, Entry, Redone, entries, redo};
 pub use due::{DEADLINE, Demand, Demanded, demands, waiting};
@@ -40,7 +40,7 @@ pub use erase::{Before, erase};
 pub use export::{Document, ExportAnswer, KEPT_FOR, ask_export, exports, fetch, tell_export};
 pub use page::page;
 pub use person::{Match, Named, Whom, matches};
-pub use receipt::{certify, is_genuine, signed_text};
+pub use receipt::certify;
 pub use request::{Answer, Ask, Plan, Reason, Who, ask, plan};
 
 /// Appends commands to a redaction, as `by`.
@@ -170,9 +170,17 @@ pub async fn run_due(
             (Some(Status::Waiting), None) => continue, // somebody has to confirm it
             // Whoever erased is about to certify, and knows what was there.
             (Some(Status::Erased), _) => {
-                let taken_for_gone = redaction.erased.as_ref().map(|erased| erased.at + ABOUT_TO_CERTIFY);
-                if let Some(then) = taken_for_gone.filter(|then| now < *then) {
-                    next = next.into_iter().chain([then]).min();
+                let Some(erased) = &redaction.erased else { continue };
+                let taken_for_gone = erased.at + ABOUT_TO_CERTIFY;
+                if now < taken_for_gone {
+                    // What follows is not waited with, should it be gone already.
+                    if !erased.is_of_shop()
+                        && let Err(error) = follow_up(database, shop, &id, erased).await
+                    {
+                        tracing::error!(%shop, redaction = id, error = &error as &dyn std::error::Error, "a redaction failed");
+                        failed = Some(error);
+                    }
+                    next = next.into_iter().chain([taken_for_gone]).min();
                     continue;
                 }
             }

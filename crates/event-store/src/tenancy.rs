@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use chrono::{DateTime, Utc};
 use domain::ShopId;
 use sqlx::{
     Executor, PgConnection, PgPool, Postgres,
@@ -163,6 +164,14 @@ impl ShopTx {
     #[must_use]
     pub fn shop(&self) -> ShopId {
         self.shop
+    }
+
+    /// The database's time, by which the log goes.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn clock(&mut self) -> Result<DateTime<Utc>, StoreError> {
+        Ok(sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(&mut **self).await?)
     }
 
     /// Turns the transaction to another shop, from here on: for what must be taken from one shop and given to another at once.

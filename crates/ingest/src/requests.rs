@@ -320,8 +320,14 @@ impl Asked {
     }
 
     async fn export(&self, tx: &mut ShopTx, key: &ShopKey) -> Result<Command, StoreError> {
+        let found = self.subjects.iter().copied().collect();
+        let (subjects, several) = match self.contacts.is_empty() || self.subjects.len() <= 1 {
+            true => (found, Vec::new()),
+            false => (Vec::new(), found),
+        };
         let request = ExportRequest {
-            subjects: self.subjects.iter().copied().collect(),
+            subjects,
+            several,
             reason: self.topic().to_owned(),
             by: WEBHOOK.to_owned(),
             at: self.received_at,

@@ -29,10 +29,11 @@ impl ContactKey {
         (!user.is_empty() && !host.is_empty()).then_some(Self { kind: 1, text })
     }
 
-    /// Of a telephone number: its last nine digits, whatever stands between them. `None` where it is none.
+    /// Of a telephone number: its last nine digits, whatever stands between them, and whichever script they are of. `None` where it
+    /// is none.
     #[must_use]
     pub fn of_phone(text: &str) -> Option<Self> {
-        let mut digits: String = text.chars().filter(char::is_ascii_digit).collect();
+        let mut digits: String = text.chars().filter_map(digit).collect();
         digits.drain(..digits.len().saturating_sub(PHONE_DIGITS));
         (digits.len() >= LEAST_DIGITS).then_some(Self { kind: 2, text: digits })
     }
@@ -63,6 +64,20 @@ impl ContactKey {
         found.dedup();
         found
     }
+}
+
+/// The digit that a character is. Of each script the ten stand one behind the other, from zero on.
+fn digit(char: char) -> Option<char> {
+    /// Of Arabic, Persian, Devanagari, Bengali, Gurmukhi, Gujarati, Tamil, Telugu, Kannada, Malayalam, Thai, Lao, Burmese, Khmer, and
+    /// of full width.
+    const ZEROS: [u32; 15] = [
+        0x0660, 0x06F0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66, 0x0E50, 0x0ED0, 0x1040, 0x17E0,
+        0xFF10,
+    ];
+    if char.is_ascii() {
+        return Some(char).filter(char::is_ascii_digit);
+    }
+    ZEROS.iter().find_map(|zero| u32::from(char).checked_sub(*zero).and_then(|value| char::from_digit(value, 10)))
 }
 
 type Reader = fn(&str) -> Option<ContactKey>;
@@ -180,7 +195,15 @@ mod tests {
             assert!(ContactKey::of_email(spelling) == Some(email.clone()), "{spelling}");
         }
         let phone = ContactKey::of_phone("+1 613 555 0142").unwrap();
-        for spelling in ["(613) 555-0142", "001 613.555.0142", "6135550142", "+16135550142"] {
+        for spelling in [
+            "(613) 555-0142",
+            "001 613.555.0142",
+            "6135550142",
+            "+16135550142",
+            "٦١٣٥٥٥٠١٤٢",
+            "+१ ६१३ ५५५ ०१४२",
+            "６１３－５５５－０１４２",
+        ] {
             assert!(ContactKey::of_phone(spelling) == Some(phone.clone()), "{spelling}");
         }
         for none in ["", "@", "a@", "@b", "no address"] {

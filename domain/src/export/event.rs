@@ -52,6 +52,10 @@ pub struct ExportRequest {
     /// The history of Shopify's request, if it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+    /// Whoever is known by the address or number that Shopify asks with, where these are several: what is kept of one is not for
+    /// another's eyes, so somebody has to choose, and ask for that one by number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub several: Vec<Subject>,
 }
 
 /// What was put together.

@@ -9,7 +9,7 @@ fn at(hour: u32) -> DateTime<Utc> {
 
 fn request() -> ExportCommand {
     let (reason, by) = ("case 12".to_owned(), "ann".to_owned());
-    ExportCommand::Request(ExportRequest { subjects: vec![], reason, by, at: at(1), request: None })
+    ExportCommand::Request(ExportRequest { subjects: vec![], reason, by, at: at(1), request: None, several: vec![] })
 }
 
 fn build() -> ExportCommand {

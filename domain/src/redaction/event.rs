@@ -149,13 +149,14 @@ pub struct Receipt {
     pub links: u64,
     /// What the person's orders add to the ledger is as before; `None` where it was not known any more.
     pub sums_unchanged: Option<bool>,
-    /// Old row versions of the key table were vacuumed.
+    /// Old row versions of the key tables and bodies were vacuumed, and nobody saw them any more.
     pub vacuumed: bool,
-    /// Write-ahead log and backups from before this instant may hold the keys until they are let go.
+    /// Write-ahead log and backups from before this instant may hold the keys and bodies until they are let go: all was destroyed and
+    /// vacuumed by then.
     pub horizon: DateTime<Utc>,
     /// The id of the key that signed.
     pub key_id: String,
-    /// Ed25519 over the canonical text of all this, in base64.
+    /// Ed25519 over the canonical text of the redaction, from who asked for it on, in base64.
     pub signature: String,
     /// When.
     pub at: DateTime<Utc>,

@@ -92,6 +92,13 @@ pub fn examine(environment: &Environment, report: &mut Report) {
             "set TRUSTED_PROXIES to the number of proxies in front, or RATE_LIMIT_PER_CLIENT to 0",
         );
     }
+    if environment.receipts_file.is_none() {
+        report.good(
+            "receipts",
+            "RECEIPTS_FILE is not set: keep what `ecomdash redact receipts` prints elsewhere than the database, or a restore \
+             brings back whom nobody knows to have been erased",
+        );
+    }
     if report.troubles + report.warnings == before {
         report.good("settings", &format!("{}; every one of them can be used", environment.environment));
     }
