@@ -411,7 +411,7 @@ async fn who_turns_out_to_be_one_with_somebody_erased_is_asked_about() {
     assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &json!({})).await.0, 200);
     planted.certified(&ann, &id).await;
     // One that failed, one between others, and twice the one that is meant.
-    let told = [(71, 42, "failed"), (81, 82, "completed"), (71, 42, "completed"), (71, 42, "completed")];
+    let told = [(71, 83, "failed"), (81, 82, "completed"), (71, 42, "completed"), (71, 42, "completed")];
     for (kept, absorbed, status) in told {
         planted.deliver_all(&[("customers/merge", merged(kept, absorbed, status))]).await;
     }
