@@ -172,6 +172,27 @@ async fn what_shopify_asks_for_is_one_person_s_under_all_of_their_numbers_and_ne
     assert_eq!((&json["kept"], &json["several"]), (&json!([]), &export["request"]["several"]), "{json}");
     assert!(html.contains("Several are known") && !html.contains("Rosalind"), "{html}");
     assert_eq!(World::found_in(&html), [""; 0]);
+    // Chosen by an order.
+    let by_order =
+        async |id: &str| ann.post("/api/compliance/exports", &json!({ "order_id": id, "reason": "case 46" })).await;
+    let (status, asked) = by_order("5").await;
+    assert_eq!(status, 202, "{asked}");
+    let chosen = asked["id"].as_str().unwrap();
+    ann.ready(chosen).await;
+    let text = ann.fetch(chosen, "json").await.1;
+    assert!(text.contains("Rosalind") && text.contains("\"customer:50\""), "{text}");
+    assert_eq!(World::found_in(&text), ["Zebedee", "zebedee.q@planted.example"], "the address of both");
+    assert_eq!((by_order("999").await.0, by_order("five").await.0), (404, 400));
+    // One person under two numbers is one, and orders that the request names are not among whom somebody has to choose.
+    let merge = json!({ "admin_graphql_api_customer_kept_id": "gid://shopify/Customer/42",
+        "admin_graphql_api_customer_deleted_id": "gid://shopify/Customer/50",
+        "admin_graphql_api_job_id": null, "status": "completed", "errors": [] });
+    world.deliver_all(&[("customers/merge", merge)]).await;
+    let mut by_email = by_email;
+    (by_email["data_request"]["id"], by_email["orders_requested"]) = (json!(3), json!([1]));
+    let (export, json, _) = told(&by_email, 4).await;
+    assert_eq!(export["request"]["subjects"], json!(["customer:42", "order:1"]), "{export}");
+    assert_eq!((&json["nothing_kept_of"], json["kept"].as_array().unwrap().len()), (&json!([]), 1), "{json}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,12 +20,14 @@ use crate::{ApiError, App, auth::Handler};
 
 const UNKNOWN: ApiError = ApiError::NotFound("no such export");
 
-/// Whose data is asked for, and why: one of `customer_id`, `email` and `phone`.
+/// Whose data is asked for, and why: one of `customer_id`, `order_id`, `email` and `phone`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewExport {
     /// Shopify's number.
     customer_id: Option<String>,
+    /// Shopify's number of an order: its buyer is meant, who may be a guest.
+    order_id: Option<String>,
     /// In any spelling.
     email: Option<String>,
     /// In any spelling; its last nine digits count.
@@ -104,7 +106,8 @@ pub async fn request(
 ) -> Result<(StatusCode, Json<ExportAsked>), ApiError> {
     let Json(asked) = body?;
     let reason = reason_of(&asked.reason)?;
-    let whom = customer_named(asked.customer_id.as_deref(), asked.email.as_deref(), asked.phone.as_deref())?;
+    let named = [&asked.customer_id, &asked.order_id, &asked.email, &asked.phone];
+    let whom = customer_named(named.map(Option::as_deref))?;
     let mut tx = app.database.begin(handler.shop).await?;
     match compliance::ask_export(&mut tx, &whom, &reason, &handler.actor(), (app.clock)()).await? {
         ExportAnswer::Nobody => Err(ApiError::NotFound("nobody is known by that")),

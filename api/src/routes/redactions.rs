@@ -12,7 +12,7 @@ use axum::{
 use chrono::{DateTime, TimeDelta, Utc};
 use compliance::{Answer, Ask, Match, Reason, Whom};
 use domain::{
-    ids::CustomerId,
+    ids::{CustomerId, OrderId},
     redaction::{Erased, Receipt, Redaction, RedactionCommand, RedactionError, Request, Status},
 };
 use event_store::StoreError;
@@ -26,7 +26,7 @@ const DEFAULT_LIMIT: i64 = 25;
 const MAX_LIMIT: i64 = 100;
 const UNKNOWN: ApiError = ApiError::NotFound("no such redaction");
 
-/// Who is to be erased, and why: a customer by one of `customer_id`, `email` and `phone`, or the shop.
+/// Who is to be erased, and why: a customer by one of `customer_id`, `order_id`, `email` and `phone`, or the shop.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedactionRequest {
@@ -35,6 +35,8 @@ pub struct RedactionRequest {
     kind: String,
     /// Shopify's number.
     customer_id: Option<String>,
+    /// Shopify's number of an order: its buyer is meant, who may be a guest.
+    order_id: Option<String>,
     /// In any spelling.
     email: Option<String>,
     /// In any spelling; its last nine digits count.
@@ -191,9 +193,10 @@ pub async fn request(
 ) -> Result<(StatusCode, Json<RedactionAnswer>), ApiError> {
     let Json(asked) = body?;
     let reason = reason_of(&asked.reason)?;
-    let whom = match (asked.kind.as_str(), &asked.customer_id, &asked.email, &asked.phone) {
-        ("customer", id, email, phone) => customer_named(id.as_deref(), email.as_deref(), phone.as_deref())?,
-        ("shop", None, None, None) => Whom::Shop,
+    let named = [&asked.customer_id, &asked.order_id, &asked.email, &asked.phone].map(Option::as_deref);
+    let whom = match (asked.kind.as_str(), named) {
+        ("customer", named) => customer_named(named)?,
+        ("shop", [None, None, None, None]) => Whom::Shop,
         ("shop", ..) => return Err(bad("the whole shop is meant: name nobody")),
         _ => return Err(bad("`kind` is `customer` or `shop`")),
     };
@@ -226,20 +229,24 @@ pub async fn request(
     }
 }
 
-/// Whoever is meant by one of these.
-pub(super) fn customer_named(id: Option<&str>, email: Option<&str>, phone: Option<&str>) -> Result<Whom, ApiError> {
-    match (id, email, phone) {
-        (Some(id), None, None) => {
+/// Whoever is meant by one of these: a customer's number, an order's, an address, a telephone number.
+pub(super) fn customer_named(by: [Option<&str>; 4]) -> Result<Whom, ApiError> {
+    match by {
+        [Some(id), None, None, None] => {
             let id = id.parse().map_err(|_| bad("`customer_id` is a number in digits"))?;
             Ok(Whom::Customer(CustomerId(id)))
         }
-        (None, Some(email), None) => {
+        [None, Some(id), None, None] => {
+            let id = id.parse().map_err(|_| bad("`order_id` is a number in digits"))?;
+            Ok(Whom::Order(OrderId(id)))
+        }
+        [None, None, Some(email), None] => {
             ContactKey::of_email(email).map(Whom::Email).ok_or_else(|| bad("`email` is no e-mail address"))
         }
-        (None, None, Some(phone)) => {
+        [None, None, None, Some(phone)] => {
             ContactKey::of_phone(phone).map(Whom::Phone).ok_or_else(|| bad("`phone` is no telephone number"))
         }
-        _ => Err(bad("name one of `customer_id`, `email` and `phone`")),
+        _ => Err(bad("name one of `customer_id`, `order_id`, `email` and `phone`")),
     }
 }
 

@@ -234,6 +234,9 @@ pub struct PersonArgs {
     /// Shopify's number of the customer
     #[arg(long)]
     pub id: Option<u64>,
+    /// Shopify's number of an order, whose buyer is meant
+    #[arg(long)]
+    pub order: Option<u64>,
     /// An e-mail address, in any spelling
     #[arg(long)]
     pub email: Option<String>,

@@ -11,7 +11,7 @@ use std::{
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{
-    ShopId, Subject,
+    ShopId,
     redaction::{Actor, Erased, Receipt, Redaction, RedactionCommand, Request, Status},
 };
 use event_store::{Database, ShopTx, StoreError};
@@ -59,10 +59,10 @@ impl Entry {
     #[must_use]
     pub fn is_signed_by(&self, public_key: &str) -> bool {
         let is_signed = |text: &str| vault::is_signed(public_key, text.as_bytes(), &self.receipt.signature);
-        // Before, the request was not signed itself: it has to follow from what is.
-        is_signed(&self.signed_text()) || self.request_fits() && is_signed(&self.signed_text_before())
+        self.request_fits() && (is_signed(&self.signed_text()) || is_signed(&self.signed_text_before()))
     }
 
+    /// What was asked for follows from what was done, which was all that was signed in releases before.
     fn request_fits(&self) -> bool {
         self.request.subjects.iter().all(|subject| self.erased.subjects.contains(subject))
             && match self.erased.installed_again_at {
@@ -71,37 +71,26 @@ impl Entry {
             }
     }
 
-    /// What the signature is over: each thing on a line, its name before it.
+    /// What the signature is over: a line that says what it is, and all of this as it is written to JSON, with an empty signature.
     #[must_use]
     pub fn signed_text(&self) -> String {
-        let Request { subjects, reason, by, at, due_at, request, needs_confirmation, triggered_at } = &self.request;
-        let mut lines = vec![
-            ("asked_for", listed(subjects)),
-            // Somebody wrote it: it stays on its line.
-            ("reason", serde_json::Value::from(reason.as_str()).to_string()),
-            ("asked_by", by.clone()),
-            ("asked_at", time(*at)),
-            ("due_at", time(*due_at)),
-            ("needs_confirmation", needs_confirmation.to_string()),
-        ];
-        lines.extend(request.iter().map(|request| ("request", request.clone())));
-        lines.extend(triggered_at.map(|at| ("triggered_at", time(at))));
-        lines.extend(self.confirmed_by.iter().map(|by| ("confirmed_by", by.clone())));
-        self.text("ecomdash: redaction receipt 2", &lines)
+        let mut unsigned = self.clone();
+        unsigned.receipt.signature.clear();
+        let json = serde_json::to_string(&unsigned).expect("plain data has a JSON form");
+        format!("ecomdash: redaction receipt 2\n{json}\n")
     }
 
     /// What it was over in releases before.
     fn signed_text_before(&self) -> String {
-        self.text("ecomdash: redaction receipt 1", &[])
-    }
-
-    fn text(&self, head: &str, more: &[(&str, String)]) -> String {
         let Self { shop, id, erased, receipt, .. } = self;
+        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Micros, true);
+        let subjects: Vec<String> = erased.subjects.iter().map(ToString::to_string).collect();
         let fields: Vec<String> = erased.fields.iter().map(|(name, count)| format!("{name}={count}")).collect();
         let mut lines = vec![
+            ("ecomdash", "redaction receipt 1".to_owned()),
             ("shop", shop.to_string()),
             ("redaction", id.clone()),
-            ("subjects", listed(&erased.subjects)),
+            ("subjects", subjects.join(",")),
             ("keys", erased.keys.to_string()),
             ("streams", erased.streams.to_string()),
             ("values", erased.values.to_string()),
@@ -121,19 +110,11 @@ impl Entry {
         ];
         lines.extend(erased.goes_on_as.map(|shop| ("goes_on_as", shop.to_string())));
         lines.extend(erased.installed_again_at.map(|since| ("installed_again_at", time(since))));
-        lines.iter().chain(more).fold(format!("{head}\n"), |mut text, (name, value)| {
+        lines.iter().fold(String::new(), |mut text, (name, value)| {
             let _ = writeln!(text, "{name}: {value}");
             text
         })
     }
-}
-
-fn listed(subjects: &[Subject]) -> String {
-    subjects.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-}
-
-fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 /// A shop's certified redactions, the newest first.

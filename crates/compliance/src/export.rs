@@ -141,14 +141,15 @@ async fn build(database: &Database, shop: ShopId, id: &str, now: DateTime<Utc>) 
         for subject in request.subjects {
             let named = Named::of(&mut tx, [subject]).await?;
             let keys = tx.subject_keys(&key, &named.subjects).await?;
-            // Sealed under their own key, or where all that is theirs stands under another number, under that one's.
-            let Some((under, own_key)) = keys.get_key_value(&subject).or_else(|| keys.first_key_value()) else {
-                continue;
-            };
             // What is kept of one person is told once, under however many numbers it is asked for.
-            if !told.insert(*under) {
+            if named.subjects.is_subset(&told) {
                 continue;
             }
+            // Sealed under their own key, or where all that is theirs stands under another number, under that one's.
+            let mut untold = keys.iter().filter(|(of, _)| !told.contains(*of));
+            let own = untold.clone().find(|(of, _)| **of == subject);
+            let Some((under, own_key)) = own.or_else(|| untold.next()) else { continue };
+            let under = *under;
             told.extend(&named.subjects);
             let part = part(&mut tx, subject, &named, &keys, &mut built).await?;
             let text = serde_json::to_vec(&part).map_err(|fault| StoreError::Refused(fault.into()))?;
@@ -228,7 +229,10 @@ pub(crate) async fn drop_exports(
         if export.gone == Some(Gone::Redacted) {
             continue;
         }
-        let mut theirs: BTreeSet<Subject> = export.request.into_iter().flat_map(|request| request.subjects).collect();
+        let mut theirs: BTreeSet<Subject> = match export.request {
+            Some(request) => request.subjects.into_iter().chain(request.several).collect(),
+            None => BTreeSet::new(),
+        };
         if export.gone.is_none() {
             // An order may be somebody else's, too.
             theirs = Named::of(tx, theirs).await?.subjects;

@@ -140,6 +140,8 @@ async fn folded<A: Snapshot>(tx: &mut ShopTx, ids: &[String], up_to: i64) -> Res
     Ok(states)
 }
 
+/// After so long, what follows from an erasure is not left to whoever erased, should that one be gone.
+const ABOUT_TO_FOLLOW_UP: TimeDelta = TimeDelta::minutes(1);
 /// After so long, whoever erased is taken for gone.
 const ABOUT_TO_CERTIFY: TimeDelta = TimeDelta::minutes(30);
 
@@ -171,16 +173,18 @@ pub async fn run_due(
             // Whoever erased is about to certify, and knows what was there.
             (Some(Status::Erased), _) => {
                 let Some(erased) = &redaction.erased else { continue };
-                let taken_for_gone = erased.at + ABOUT_TO_CERTIFY;
+                let (to_follow_up, taken_for_gone) = (erased.at + ABOUT_TO_FOLLOW_UP, erased.at + ABOUT_TO_CERTIFY);
                 if now < taken_for_gone {
-                    // What follows is not waited with, should it be gone already.
-                    if !erased.is_of_shop()
+                    let is_left = now < to_follow_up;
+                    if !is_left
+                        && !erased.is_of_shop()
                         && let Err(error) = follow_up(database, shop, &id, erased).await
                     {
                         tracing::error!(%shop, redaction = id, error = &error as &dyn std::error::Error, "a redaction failed");
                         failed = Some(error);
                     }
-                    next = next.into_iter().chain([taken_for_gone]).min();
+                    let then = if is_left { to_follow_up } else { taken_for_gone };
+                    next = next.into_iter().chain([then]).min();
                     continue;
                 }
             }

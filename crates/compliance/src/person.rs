@@ -2,7 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use domain::{Subject, customer::Customer, ids::CustomerId, shop::Shop};
+use domain::{
+    Subject,
+    customer::Customer,
+    ids::{CustomerId, OrderId},
+    order::Order,
+    shop::Shop,
+};
 use event_store::{ShopTx, StoreError, Streams, shop_key};
 use vault::ContactKey;
 
@@ -11,6 +17,8 @@ use vault::ContactKey;
 pub enum Whom {
     /// By Shopify's number.
     Customer(CustomerId),
+    /// By an order of theirs: its buyer, who may be a guest.
+    Order(OrderId),
     /// By an e-mail address, in any spelling.
     Email(ContactKey),
     /// By a telephone number, in any spelling; its last nine digits count.
@@ -77,6 +85,11 @@ pub async fn matches(tx: &mut ShopTx, whom: &Whom) -> Result<Vec<Match>, StoreEr
     let found = match whom {
         Whom::Shop => BTreeSet::from([Subject::Shop]),
         Whom::Customer(id) => BTreeSet::from([Subject::Customer(*id)]),
+        Whom::Order(id) => {
+            let order: Order = tx.load(&id.to_string()).await?;
+            let guest = || (order != Order::default()).then_some(Subject::Order(*id));
+            order.customer.as_ref().map(|seen| Subject::Customer(seen.value)).or_else(guest).into_iter().collect()
+        }
         Whom::Email(contact) | Whom::Phone(contact) => {
             let key = shop_key(tx).await?;
             tx.subjects_of_contacts(&key, std::slice::from_ref(contact)).await?

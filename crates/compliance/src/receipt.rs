@@ -297,19 +297,20 @@ async fn vacuum_tables(connection: &mut PgConnection) -> Result<bool, sqlx::Erro
 /// Whoever began to read before something was destroyed still sees it, and so it stays for now. Waits for those who are done soon;
 /// says whether there is anybody else: a dump, a stand-by, a transaction that was left open.
 async fn is_seen_for_long(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    const PATIENCE: u32 = 500;
+    const PATIENCE: u32 = 750;
     // All that was destroyed was so by transactions with lower numbers.
     let gone_by: String = sqlx::query_scalar("SELECT pg_current_xact_id()::text").fetch_one(&mut *connection).await?;
     for _ in 0..PATIENCE {
-        // These columns are not hidden from who does not own the session. A vacuum keeps nobody from another.
+        // Transactions that are still open may be what a new reader has to look behind, also those of other databases; then whoever
+        // began to read while they were. These columns are not hidden from who does not own the session, and a vacuum keeps nobody
+        // from another.
         let is_seen = sqlx::query_scalar::<_, bool>(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity
+            "SELECT pg_snapshot_xmin(pg_current_snapshot()) < $1::xid8
+                 OR EXISTS (SELECT FROM pg_stat_activity
                             WHERE (datname = current_database() OR datname IS NULL) AND pid <> pg_backend_pid()
-                              AND greatest(age(backend_xmin), age(backend_xid)) > age($1::xid8::xid)
+                              AND age(backend_xmin) > age($1::xid8::xid)
                               AND pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum))
-                 OR EXISTS (SELECT FROM pg_replication_slots WHERE age(xmin) > age($1::xid8::xid))
-                 OR EXISTS (SELECT FROM pg_prepared_xacts
-                            WHERE database = current_database() AND age(transaction) > age($1::xid8::xid))",
+                 OR EXISTS (SELECT FROM pg_replication_slots WHERE age(xmin) > age($1::xid8::xid))",
         )
         .bind(&gone_by)
         .fetch_one(&mut *connection)

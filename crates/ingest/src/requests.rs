@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Command, Digest, Personal, Subject,
     compliance::{ComplianceKind, ComplianceRequest},
-    customer::{CustomerCommand, MergeRole},
+    customer::{Customer, CustomerCommand, MergeRole},
     document::{DocumentCommand, Observed},
     export::{Export, ExportCommand, ExportRequest},
     ids::CustomerId,
@@ -57,6 +57,8 @@ pub(crate) struct Asked {
     subjects: BTreeSet<Subject>,
     /// Where it names nobody by number.
     contacts: Vec<ContactKey>,
+    /// Whoever is known by these.
+    found: BTreeSet<Subject>,
     /// What was odd about the delivery.
     note: Option<String>,
     triggered_at: Option<DateTime<Utc>>,
@@ -89,6 +91,7 @@ pub(crate) async fn requests_in(
             known_by: version.digest,
             history: history.clone(),
             contacts: if value.customer_id.is_none() { take_contacts(value) } else { Vec::new() },
+            found: BTreeSet::new(),
             subjects: subjects_of(value),
             note: note.map(str::to_owned),
             triggered_at: version.triggered_at,
@@ -132,10 +135,13 @@ pub(crate) async fn ask(tx: &mut ShopTx, key: &ShopKey, asked: Vec<Asked>) -> Re
     tx.name_subjects().await?;
     for mut request in asked {
         let named_by_number = request.contacts.is_empty() && !request.subjects.is_empty();
-        request.subjects.extend(tx.subjects_of_contacts(key, &request.contacts).await?);
+        request.found = tx.subjects_of_contacts(key, &request.contacts).await?;
         let commands = match request.kind {
             ComplianceKind::CustomerData => vec![request.export(tx, key).await?],
-            ComplianceKind::CustomerRedaction => of_customer(tx, key, &request, named_by_number).await?,
+            ComplianceKind::CustomerRedaction => {
+                request.subjects.append(&mut request.found);
+                of_customer(tx, key, &request, named_by_number).await?
+            }
             ComplianceKind::ShopRedaction => of_shop(tx, key, &request).await?,
         };
         let metadata = Metadata::from_source("webhook").with("actor", WEBHOOK).with("causation_id", &request.history);
@@ -320,14 +326,23 @@ impl Asked {
     }
 
     async fn export(&self, tx: &mut ShopTx, key: &ShopKey) -> Result<Command, StoreError> {
-        let found = self.subjects.iter().copied().collect();
-        let (subjects, several) = match self.contacts.is_empty() || self.subjects.len() <= 1 {
-            true => (found, Vec::new()),
-            false => (Vec::new(), found),
-        };
+        let mut persons = self.found.clone();
+        for subject in &self.found {
+            // Under another number since they were merged.
+            if let Subject::Customer(id) = subject
+                && persons.contains(subject)
+            {
+                let customer: Customer = tx.load(&id.to_string()).await?;
+                for (other, _) in customer.merges.iter().filter(|(_, merge)| merge.value.status == "completed") {
+                    persons.remove(&Subject::Customer(*other));
+                }
+            }
+        }
+        let none = BTreeSet::new();
+        let (found, several) = if persons.len() > 1 { (none, persons) } else { (persons, none) };
         let request = ExportRequest {
-            subjects,
-            several,
+            subjects: self.subjects.union(&found).copied().collect(),
+            several: several.into_iter().collect(),
             reason: self.topic().to_owned(),
             by: WEBHOOK.to_owned(),
             at: self.received_at,

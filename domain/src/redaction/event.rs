@@ -151,8 +151,8 @@ pub struct Receipt {
     pub sums_unchanged: Option<bool>,
     /// Old row versions of the key tables and bodies were vacuumed, and nobody saw them any more.
     pub vacuumed: bool,
-    /// Write-ahead log and backups from before this instant may hold the keys and bodies until they are let go: all was destroyed and
-    /// vacuumed by then.
+    /// Write-ahead log and backups from before this instant may hold the keys and bodies until they are let go: all was destroyed by
+    /// then, and if it says `vacuumed`, vacuumed.
     pub horizon: DateTime<Utc>,
     /// The id of the key that signed.
     pub key_id: String,

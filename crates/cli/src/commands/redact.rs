@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 use compliance::{Answer, Ask, Match, Whom};
-use domain::redaction::{Redaction, RedactionCommand};
+use domain::{
+    ids::{CustomerId, OrderId},
+    redaction::{Redaction, RedactionCommand},
+};
 use event_store::ShopTx;
 use serde_json::{Value, json};
 use shopify::ShopDomain;
@@ -94,7 +97,7 @@ async fn ask(
         Answer::Nobody => bail!("nobody is known by that"),
         Answer::Several(found) => {
             output::json(&json!({ "several": matches(&found) }));
-            bail!("several persons are known by that: choose one by --id, or say that --all are meant");
+            bail!("several persons are known by that: choose one by --id or --order, or say that --all are meant");
         }
         Answer::Asked { id, mut due_at, matches: found } => {
             if let Some(confirmer) = at_once.map(|who| who.to_string()) {
@@ -128,12 +131,13 @@ async fn act(
 }
 
 fn customer_of(args: &PersonArgs) -> anyhow::Result<Whom> {
-    let PersonArgs { id, email, phone } = args;
-    Ok(match (id, email, phone) {
-        (Some(id), ..) => Whom::Customer(domain::ids::CustomerId(*id)),
-        (_, Some(email), _) => Whom::Email(ContactKey::of_email(email).context("--email is no e-mail address")?),
+    let PersonArgs { id, order, email, phone } = args;
+    Ok(match (id, order, email, phone) {
+        (Some(id), ..) => Whom::Customer(CustomerId(*id)),
+        (_, Some(id), ..) => Whom::Order(OrderId(*id)),
+        (.., Some(email), _) => Whom::Email(ContactKey::of_email(email).context("--email is no e-mail address")?),
         (.., Some(phone)) => Whom::Phone(ContactKey::of_phone(phone).context("--phone is no telephone number")?),
-        (None, None, None) => bail!("who? --id, --email or --phone"),
+        (None, None, None, None) => bail!("who? --id, --order, --email or --phone"),
     })
 }
 
