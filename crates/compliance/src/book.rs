@@ -244,3 +244,86 @@ pub async fn redo(
     certify(database, entry.shop, &entry.id, signing, before, now).await?;
     Ok(Redone::Again)
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::{Subject, ids::CustomerId};
+    use uuid::Uuid;
+    use vault::MasterRing;
+
+    use super::*;
+
+    fn entry() -> Entry {
+        let (at, subjects) = (DateTime::UNIX_EPOCH, vec![Subject::Customer(CustomerId(7))]);
+        let request = Request {
+            subjects: subjects.clone(),
+            reason: "shop/redact".to_owned(),
+            by: "webhook".to_owned(),
+            at,
+            due_at: at,
+            request: Some("shop_redaction/1".to_owned()),
+            needs_confirmation: false,
+            triggered_at: Some(at),
+        };
+        let receipt = Receipt {
+            position: 9,
+            hash: "ab".to_owned(),
+            searched: 3,
+            found: 0,
+            links: 4,
+            sums_unchanged: Some(true),
+            vacuumed: true,
+            horizon: at,
+            key_id: String::new(),
+            signature: String::new(),
+            at,
+        };
+        let (id, confirmed_by) = ("1".to_owned(), Some("compliance 1".to_owned()));
+        let erased = Erased { subjects, ..Erased::nothing(at) };
+        Entry { shop: ShopId(Uuid::nil()), id, request, confirmed_by, erased, receipt }
+    }
+
+    #[test]
+    fn nothing_in_a_receipt_can_be_said_otherwise() {
+        let keys = SigningKeys::parse(&MasterRing::generate_key().unwrap()).unwrap();
+        let mut signed = entry();
+        signed.receipt.key_id = keys.newest_id();
+        signed.receipt.signature = keys.sign(signed.signed_text().as_bytes());
+        assert!(signed.is_genuine(&keys));
+        let forge = |change: fn(&mut Entry)| {
+            let mut forged = signed.clone();
+            change(&mut forged);
+            forged.is_genuine(&keys)
+        };
+        assert!(forge(|_| {}));
+        assert!(!forge(|entry| entry.id.push('1')));
+        assert!(!forge(|entry| entry.confirmed_by = None));
+        assert!(!forge(|entry| entry.request.triggered_at = None));
+        assert!(!forge(|entry| entry.erased.keys += 1));
+        assert!(!forge(|entry| entry.receipt.found += 1));
+        // What stands in one place is not said by another.
+        assert!(!forge(|entry| {
+            let time = entry.request.triggered_at.take().map(|at| at.to_rfc3339()).unwrap_or_default();
+            let by = entry.confirmed_by.take().unwrap_or_default();
+            entry.request.request = Some(format!("shop_redaction/1\ntriggered_at: {time}\nconfirmed_by: {by}"));
+        }));
+        assert!(!forge(|entry| {
+            entry.request.reason = format!("shop/redact\",\"by\":\"{}", entry.request.by);
+        }));
+    }
+
+    #[test]
+    fn one_of_a_release_before_is_genuine_as_far_as_it_was_signed() {
+        let keys = SigningKeys::parse(&MasterRing::generate_key().unwrap()).unwrap();
+        let mut signed = entry();
+        signed.confirmed_by = None;
+        signed.receipt.key_id = keys.newest_id();
+        signed.receipt.signature = keys.sign(signed.signed_text_before().as_bytes());
+        assert!(signed.is_genuine(&keys));
+        let mut other = signed.clone();
+        other.request.subjects.push(Subject::Shop);
+        assert!(!other.is_genuine(&keys), "who was not erased was not asked for");
+        signed.erased.bodies += 1;
+        assert!(!signed.is_genuine(&keys));
+    }
+}
