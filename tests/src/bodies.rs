@@ -186,3 +186,10 @@ pub fn edit(id: u64, order_id: u64, at: &str, additions: &[(u64, i64)], removals
         "shipping_lines": { "additions": [], "removals": [] },
     } })
 }
+
+/// A merge of two customers that took place.
+pub fn merge(kept: u64, absorbed: u64) -> Value {
+    let gid = |id: u64| format!("gid://shopify/Customer/{id}");
+    json!({ "admin_graphql_api_customer_kept_id": gid(kept), "admin_graphql_api_customer_deleted_id": gid(absorbed),
+            "admin_graphql_api_job_id": null, "status": "completed", "errors": [] })
+}

@@ -186,9 +186,7 @@ async fn each_change_is_told_under_its_cause() {
     let cancelled = dearer.clone().updated(&later(5)).with("cancelled_at", json!(later(5)));
     let booked = agreement(9, &earlier, "ORDER", vec![line_sale(9, "ORDER", 41, 1, ["40.00", "0.00", "0.00"])]);
     let imported = document(4, &earlier, &earlier, &[(41, "40.00")], vec![booked]);
-    let merged = json!({ "admin_graphql_api_customer_kept_id": "gid://shopify/Customer/71",
-        "admin_graphql_api_customer_deleted_id": "gid://shopify/Customer/72", "admin_graphql_api_job_id": null,
-        "status": "completed", "errors": [] });
+    let merged = ecomdash_tests::bodies::merge(71, 72);
     // What is told, why net sales then change, by how much, and how many of the events were late.
     let steps: [(&str, Value, &str, &str, i64); 9] = [
         ("orders/create", one.0.clone(), "new_sale", "100.00", 0),

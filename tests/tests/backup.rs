@@ -319,8 +319,7 @@ async fn whom_a_restore_brings_back_is_erased_again_by_the_receipts() {
         until("it is certified", async || handlers[0].get(&path).await.1["status"] == "certified").await;
     };
     // That they are meant is known by news that the backup lacks.
-    let merged = json!({ "admin_graphql_api_customer_kept_id": "gid://shopify/Customer/43", "status": "completed",
-        "admin_graphql_api_customer_deleted_id": "gid://shopify/Customer/42", "admin_graphql_api_job_id": null, "errors": [] });
+    let merged = ecomdash_tests::bodies::merge(43, 42);
     world.deliver_all(&[("customers/merge", merged)]).await;
     erase(&world.shop, json!({ "kind": "customer", "customer_id": "43", "reason": "case 40" })).await;
     erase(&other, json!({ "kind": "shop", "reason": "case 41" })).await;

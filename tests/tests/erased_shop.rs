@@ -412,9 +412,7 @@ async fn what_waits_is_asked_of_the_shop_that_goes_on_for_both_numbers_of_a_merg
     let ann = world.as_handler().await;
     let (status, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 23" })).await;
     assert_eq!((status, asked["matches"].as_array().unwrap().len()), (202, 1), "{asked}");
-    let merged = json!({ "admin_graphql_api_customer_kept_id": "gid://shopify/Customer/43",
-        "admin_graphql_api_customer_deleted_id": "gid://shopify/Customer/42", "admin_graphql_api_job_id": null,
-        "status": "completed", "errors": [] });
+    let merged = ecomdash_tests::bodies::merge(43, 42);
     deliver(&world.shop, "customers/merge", &merged, before).await;
     let removed_at = Utc::now();
     let uninstall = json!({ "id": 1, "myshopify_domain": world.shop.domain });

@@ -136,9 +136,7 @@ async fn an_export_goes_with_whoever_else_an_order_in_it_is_of() {
 async fn what_shopify_asks_for_is_one_person_s_under_all_of_their_numbers_and_never_two_persons() {
     let world = World::new().await;
     world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
-    let merge = json!({ "admin_graphql_api_customer_kept_id": "gid://shopify/Customer/43",
-        "admin_graphql_api_customer_deleted_id": "gid://shopify/Customer/42",
-        "admin_graphql_api_job_id": null, "status": "completed", "errors": [] });
+    let merge = ecomdash_tests::bodies::merge(43, 42);
     let same_address = order(5, "2026-11-04T12:00:00Z", vec![line(9, "10.00", 1)])
         .with("email", json!("zebedee.q@planted.example"))
         .with("customer", json!({ "id": 50, "email": "zebedee.q@planted.example", "first_name": "Rosalind" }));
@@ -184,9 +182,7 @@ async fn what_shopify_asks_for_is_one_person_s_under_all_of_their_numbers_and_ne
     assert_eq!(World::found_in(&text), ["Zebedee", "zebedee.q@planted.example"], "the address of both");
     assert_eq!((by_order("999").await.0, by_order("five").await.0), (404, 400));
     // One person under two numbers is one, and orders that the request names are not among whom somebody has to choose.
-    let merge = json!({ "admin_graphql_api_customer_kept_id": "gid://shopify/Customer/42",
-        "admin_graphql_api_customer_deleted_id": "gid://shopify/Customer/50",
-        "admin_graphql_api_job_id": null, "status": "completed", "errors": [] });
+    let merge = ecomdash_tests::bodies::merge(42, 50);
     world.deliver_all(&[("customers/merge", merge)]).await;
     let mut by_email = by_email;
     (by_email["data_request"]["id"], by_email["orders_requested"]) = (json!(3), json!([1]));

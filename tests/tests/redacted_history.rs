@@ -357,9 +357,7 @@ async fn whenever_persons_are_erased_no_figure_moves_and_nothing_of_them_comes_b
 /// Shopify gives one person's orders another number when it merges two customers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_erased_order_stays_so_under_another_number_and_either_number_of_a_merge_means_the_person() {
-    let merged = json!({ "admin_graphql_api_customer_kept_id": "gid://shopify/Customer/43",
-        "admin_graphql_api_customer_deleted_id": "gid://shopify/Customer/42", "admin_graphql_api_job_id": null,
-        "status": "completed", "errors": [] });
+    let merged = ecomdash_tests::bodies::merge(43, 42);
     let under_the_other: Vec<(&str, Value)> = bodies("2026-11-05T12:00:00Z")
         .into_iter()
         .filter(|(topic, _)| *topic == "orders/create")
@@ -400,9 +398,9 @@ async fn who_turns_out_to_be_one_with_somebody_erased_is_asked_about() {
     let planted = Planted::new().await;
     planted.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
     let merged = |kept: u64, absorbed: u64, status: &str| {
-        let gid = |id: u64| format!("gid://shopify/Customer/{id}");
-        json!({ "admin_graphql_api_customer_kept_id": gid(kept), "admin_graphql_api_customer_deleted_id": gid(absorbed),
-                "admin_graphql_api_job_id": null, "status": status, "errors": [] })
+        let mut body = ecomdash_tests::bodies::merge(kept, absorbed);
+        body["status"] = json!(status);
+        body
     };
     planted.deliver_all(&[("customers/merge", merged(71, 72, "completed"))]).await;
     let (ann, bob) = (planted.as_handler().await, planted.as_handler().await);

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use api::Role;
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use compliance::{Answer, Whom};
 use domain::{
     Command, Digest, Subject, Version,
@@ -191,9 +191,7 @@ async fn shopify_s_request_is_done_at_once_and_held_where_it_names_no_number() {
 async fn who_was_merged_and_what_names_only_the_number_goes_too() {
     let world = World::new().await;
     world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
-    let merge = json!({ "admin_graphql_api_customer_kept_id": "gid://shopify/Customer/43",
-        "admin_graphql_api_customer_deleted_id": "gid://shopify/Customer/42",
-        "admin_graphql_api_job_id": null, "status": "completed", "errors": [] });
+    let merge = ecomdash_tests::bodies::merge(43, 42);
     let bare = order(7, "2026-11-04T12:00:00Z", vec![line(9, "10.00", 1)]);
     let bare = ["email", "contact_email", "browser_ip"].into_iter().fold(bare, |bare, key| bare.with(key, Value::Null));
     let bare = bare.with("customer", json!({ "id": 43 }));
@@ -392,18 +390,23 @@ async fn a_request_that_an_older_release_took_in_is_known_when_it_comes_again() 
     assert_eq!((list["items"].as_array().unwrap().len(), &list["items"][0]["id"]), (1, &json!(id)), "{list}");
 }
 
+/// Asks for Zebedee's erasure. Returns its id, and a moment when it is due that no worker sees.
+async fn asked_without_workers(world: &World, reason: &str) -> (String, DateTime<Utc>) {
+    let (mut tx, now) = (world.store.begin(world.shop.id).await.unwrap(), Utc::now());
+    let (reason, by, hold) = (reason.parse().unwrap(), "ann".to_owned(), TimeDelta::days(3));
+    let ask = compliance::Ask { whom: Whom::Customer(CustomerId(42)), reason, by, at: now, hold, all: false };
+    let Answer::Asked { id, .. } = compliance::ask(&mut tx, ask).await.unwrap() else { panic!() };
+    tx.commit().await.unwrap();
+    (id, now + TimeDelta::days(4))
+}
+
 /// The receipt tells where something is left, wherever that is, and where a figure moved.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receipt_tells_of_what_is_left_beside_a_body_and_of_a_row_of_the_ledger_that_changed() {
     let receipt_after = async |harm: &str| {
         let world = World::new().await;
         world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
-        let (mut tx, now) = (world.store.begin(world.shop.id).await.unwrap(), Utc::now());
-        let (reason, by, hold) = ("case 40".parse().unwrap(), "ann".to_owned(), TimeDelta::days(3));
-        let ask = compliance::Ask { whom: Whom::Customer(CustomerId(42)), reason, by, at: now, hold, all: false };
-        let Answer::Asked { id, .. } = compliance::ask(&mut tx, ask).await.unwrap() else { panic!() };
-        tx.commit().await.unwrap();
-        let then = now + TimeDelta::days(4);
+        let (id, then) = asked_without_workers(&world, "case 40").await;
         let before = compliance::erase(&world.store, world.shop.id, &id, then).await.unwrap();
         let mut superuser = world.database.superuser().await;
         sqlx::query(harm).execute(&mut superuser).await.unwrap();
@@ -429,12 +432,7 @@ async fn a_receipt_tells_of_what_is_left_beside_a_body_and_of_a_row_of_the_ledge
 async fn what_a_crash_kept_from_being_done_is_done_at_once_and_signed_later() {
     let world = World::new().await;
     world.deliver_all(&bodies("2026-11-01T12:00:00Z")).await;
-    let (mut tx, now) = (world.store.begin(world.shop.id).await.unwrap(), Utc::now());
-    let (reason, by, hold) = ("case 44".parse().unwrap(), "ann".to_owned(), TimeDelta::days(3));
-    let ask = compliance::Ask { whom: Whom::Customer(CustomerId(42)), reason, by, at: now, hold, all: false };
-    let Answer::Asked { id, .. } = compliance::ask(&mut tx, ask).await.unwrap() else { panic!() };
-    tx.commit().await.unwrap();
-    let then = now + TimeDelta::days(4);
+    let (id, then) = asked_without_workers(&world, "case 44").await;
     assert!(compliance::erase(&world.store, world.shop.id, &id, then).await.unwrap().is_some());
     let state = async || {
         let mut superuser = world.database.superuser().await;

@@ -52,13 +52,8 @@ impl Entry {
     pub fn is_genuine(&self, keys: &SigningKeys) -> bool {
         let public = keys.public();
         let key = public.iter().find(|(id, _)| *id == self.receipt.key_id);
-        key.is_some_and(|(_, key)| self.is_signed_by(key))
-    }
-
-    /// Whether a public key, in base64, signed it, as it stands.
-    #[must_use]
-    pub fn is_signed_by(&self, public_key: &str) -> bool {
-        let is_signed = |text: &str| vault::is_signed(public_key, text.as_bytes(), &self.receipt.signature);
+        let is_signed =
+            |text: &str| key.is_some_and(|(_, key)| vault::is_signed(key, text.as_bytes(), &self.receipt.signature));
         self.request_fits() && (is_signed(&self.signed_text()) || is_signed(&self.signed_text_before()))
     }
 

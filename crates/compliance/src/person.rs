@@ -63,10 +63,9 @@ impl Named {
                 continue;
             }
             let customer: Customer = tx.load(&id.to_string()).await?;
-            let merged = customer.merges.iter().filter(|(_, merge)| merge.value.status == "completed");
-            for (other, _) in merged {
-                if subjects.insert(Subject::Customer(*other)) {
-                    to_look_at.push(Subject::Customer(*other));
+            for other in customer.merged_with().map(Subject::Customer) {
+                if subjects.insert(other) {
+                    to_look_at.push(other);
                 }
             }
         }

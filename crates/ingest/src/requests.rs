@@ -161,7 +161,7 @@ pub(crate) struct Merged {
 pub(crate) fn merges_in(commands: &[Command], seen_at: DateTime<Utc>) -> impl Iterator<Item = Merged> {
     commands.iter().filter_map(move |command| match command {
         Command::Customer(kept, CustomerCommand::ObserveMerge { other, merge, .. })
-            if merge.role == MergeRole::Kept && merge.status == "completed" =>
+            if merge.role == MergeRole::Kept && merge.is_completed() =>
         {
             Some(Merged { kept: *kept, absorbed: *other, seen_at })
         }
@@ -333,8 +333,8 @@ impl Asked {
                 && persons.contains(subject)
             {
                 let customer: Customer = tx.load(&id.to_string()).await?;
-                for (other, _) in customer.merges.iter().filter(|(_, merge)| merge.value.status == "completed") {
-                    persons.remove(&Subject::Customer(*other));
+                for other in customer.merged_with().map(Subject::Customer) {
+                    persons.remove(&other);
                 }
             }
         }

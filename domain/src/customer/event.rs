@@ -115,6 +115,14 @@ pub struct Merge {
     pub status: String,
 }
 
+impl Merge {
+    /// It took place.
+    #[must_use]
+    pub fn is_completed(&self) -> bool {
+        self.status == "completed"
+    }
+}
+
 /// What a merge makes of one of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
