@@ -90,6 +90,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(routes::redactions::release))
         .routes(routes!(routes::exports::request, routes::exports::list))
         .routes(routes!(routes::exports::one))
+        .routes(routes!(routes::exports::choose))
         .routes(routes!(routes::exports::renew))
         .routes(routes!(routes::exports::document))
         .routes(routes!(routes::requests::list))

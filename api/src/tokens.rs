@@ -2,7 +2,12 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Duration, Utc};
-use domain::ShopId;
+use compliance::append;
+use domain::{
+    Command, ShopId,
+    redaction::Said,
+    token::{Issued, TokenCommand},
+};
 use event_store::{Database, StoreError};
 use secrecy::SecretString;
 use serde::Serialize;
@@ -28,10 +33,18 @@ pub struct TokenInfo {
     pub role: String,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+    /// At whose word. Those of earlier releases do not say.
+    pub issued_by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
     /// When it ends by itself.
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// At whose word.
+    pub revoked_by: Option<String>,
+    /// Why it was.
+    pub revoke_reason: Option<String>,
 }
 
 impl TokenInfo {
@@ -42,34 +55,46 @@ impl TokenInfo {
     }
 }
 
-/// Makes a token for a shop and a role; operators have no shop.
+/// Makes a token for a shop and a role; operators have no shop. That it was made is recorded in the shop's log.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`].
+/// [`StoreError`].
 pub async fn issue(
     database: &Database,
     shop: Option<ShopId>,
     role: Role,
     ttl: Option<Duration>,
+    said: Said,
 ) -> Result<IssuedToken, StoreError> {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).map_err(|_| StoreError::Refused("no randomness available".into()))?;
     let token = format!("ecd_{}", URL_SAFE_NO_PAD.encode(bytes));
     let id = Uuid::now_v7();
     let token_hash = hash(&token);
-    let mut fleet = database.begin_fleet().await?;
-    sqlx::query!(
-        "INSERT INTO api_tokens (token_id, hash, shop_id, role, expires_at)
-         VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5))",
+    let by = said.by.clone();
+    let insert = sqlx::query_scalar!(
+        "INSERT INTO api_tokens (token_id, hash, shop_id, role, expires_at, issued_by, reason)
+         VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5), $6, $7)
+         RETURNING expires_at",
         id,
         token_hash.as_slice(),
         shop.map(|shop| shop.0),
         role.as_str(),
         ttl.map(Duration::as_seconds_f64),
-    )
-    .execute(&mut *fleet)
-    .await?;
-    fleet.commit().await?;
+        by,
+        said.reason.clone(),
+    );
+    if let Some(shop) = shop {
+        let mut tx = database.begin(shop).await?;
+        let until = insert.fetch_one(&mut *tx).await?;
+        let issued = Issued { role: role.as_str().to_owned(), until, said };
+        append(&mut tx, Command::Token(id.to_string(), TokenCommand::Issue(issued)), &by).await?;
+        tx.commit().await?;
+    } else {
+        let mut fleet = database.begin_fleet().await?;
+        insert.fetch_one(&mut *fleet).await?;
+        fleet.commit().await?;
+    }
     Ok(IssuedToken { id, secret: token.into() })
 }
 
@@ -81,7 +106,7 @@ pub async fn list(database: &Database, shop: Option<ShopId>) -> Result<Vec<Token
     let mut fleet = database.begin_fleet().await?;
     let tokens = sqlx::query_as!(
         TokenInfo,
-        "SELECT token_id AS id, role, created_at, expires_at, revoked_at
+        "SELECT token_id AS id, role, created_at, issued_by, reason, expires_at, revoked_at, revoked_by, revoke_reason
          FROM api_tokens
          WHERE shop_id IS NOT DISTINCT FROM $1
          ORDER BY created_at DESC",
@@ -93,17 +118,33 @@ pub async fn list(database: &Database, shop: Option<ShopId>) -> Result<Vec<Token
     Ok(tokens)
 }
 
-/// Ends a token at once. `false`: there is none of that id.
+/// Ends a token at once, then records it in its shop's log. `false`: there is none of that id.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`].
-pub async fn revoke(database: &Database, id: Uuid) -> Result<bool, StoreError> {
+/// [`StoreError`]: it may be revoked all the same, and is recorded when it is revoked once more.
+pub async fn revoke(database: &Database, id: Uuid, said: Said) -> Result<bool, StoreError> {
     let mut fleet = database.begin_fleet().await?;
-    let done = sqlx::query!("UPDATE api_tokens SET revoked_at = COALESCE(revoked_at, now()) WHERE token_id = $1", id)
-        .execute(&mut *fleet)
-        .await?;
+    let done = sqlx::query_scalar!(
+        "UPDATE api_tokens
+         SET revoked_by = CASE WHEN revoked_at IS NULL THEN $2 ELSE revoked_by END,
+             revoke_reason = CASE WHEN revoked_at IS NULL THEN $3 ELSE revoke_reason END,
+             revoked_at = COALESCE(revoked_at, now())
+         WHERE token_id = $1
+         RETURNING shop_id",
+        id,
+        said.by,
+        said.reason,
+    );
+    let found = done.fetch_optional(&mut *fleet).await?;
+    // Whatever keeps the log from growing keeps nobody in.
     fleet.commit().await?;
-    Ok(done.rows_affected() == 1)
+    if let Some(shop) = found.flatten() {
+        let mut tx = database.begin(ShopId(shop)).await?;
+        let by = said.by.clone();
+        append(&mut tx, Command::Token(id.to_string(), TokenCommand::Revoke(said)), &by).await?;
+        tx.commit().await?;
+    }
+    Ok(found.is_some())
 }
 
 /// Which token this is, whose and what it may do, while it is good.

@@ -14,12 +14,14 @@ use crate::{
     ids::{CheckoutId, CustomerId, DiscountId, DraftOrderId, InventoryItemId, LocationId, OrderId, ProductId},
     inventory::{InventoryCommand, InventoryItem},
     location::Location,
+    lookup::{Lookup, LookupCommand},
     order::{Order, OrderCommand},
     personal::{PersonalFields, Visit},
     product::{Product, ProductCommand},
     redaction::{Redaction, RedactionCommand},
     shop::{Shop, ShopCommand},
     snapshot::Snapshot,
+    token::{Token, TokenCommand},
 };
 
 /// A command and the stream that it is for.
@@ -51,6 +53,10 @@ pub enum Command {
     Export(String, ExportCommand),
     /// To one grant, known by an id of ours.
     Grant(String, GrantCommand),
+    /// To one token, known by its id.
+    Token(String, TokenCommand),
+    /// To one look for a person, known by an id of ours.
+    Lookup(String, LookupCommand),
 }
 
 impl Command {
@@ -70,6 +76,8 @@ impl Command {
             Self::Redaction(id, command) => to.dispatch::<Redaction>(id, command),
             Self::Export(id, command) => to.dispatch::<Export>(id, command),
             Self::Grant(id, command) => to.dispatch::<Grant>(id, command),
+            Self::Token(id, command) => to.dispatch::<Token>(id, command),
+            Self::Lookup(id, command) => to.dispatch::<Lookup>(id, command),
         }
     }
 }
@@ -117,6 +125,8 @@ impl PersonalFields for Command {
             Self::Redaction(_, command) => command.personal_fields(visit),
             Self::Export(_, command) => command.personal_fields(visit),
             Self::Grant(_, command) => command.personal_fields(visit),
+            Self::Token(_, command) => command.personal_fields(visit),
+            Self::Lookup(_, command) => command.personal_fields(visit),
         }
     }
 }

@@ -21,6 +21,7 @@ pub mod inventory;
 pub mod join;
 pub mod ledger;
 pub mod location;
+pub mod lookup;
 pub mod money;
 pub mod order;
 pub mod personal;
@@ -30,6 +31,7 @@ pub mod redaction;
 mod samples;
 pub mod shop;
 pub mod snapshot;
+pub mod token;
 pub mod version;
 pub mod zone;
 

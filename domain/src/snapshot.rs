@@ -10,7 +10,7 @@ use cqrs_es::Aggregate;
 use crate::{
     checkout::Checkout, command::Stored, compliance::ComplianceRequest, customer::Customer, discount::Discount,
     document::Observed, draft_order::DraftOrder, export::Export, grant::Grant, inventory::InventoryItem,
-    location::Location, order::Order, product::Product, redaction::Redaction, shop::Shop,
+    location::Location, lookup::Lookup, order::Order, product::Product, redaction::Redaction, shop::Shop, token::Token,
 };
 
 /// An aggregate whose state may be kept.
@@ -107,6 +107,8 @@ snapshots! {
     Redaction: "redaction/samples.tsv",
     Export: "export/samples.tsv",
     Grant: "grant/samples.tsv",
+    Token: "token/samples.tsv",
+    Lookup: "lookup/samples.tsv",
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod metrics;
 mod pace;
 mod project;
 mod rebuild;
+mod settle;
 mod worker;
 
 use event_store::{Database, PROJECT, StoreError};
@@ -20,6 +21,7 @@ use ingest::INGEST;
 pub use fleet::{Backlog, ModelBacklog, backlog, watch_fleet};
 pub use metrics::register_metrics;
 pub use rebuild::{Comparison, RebuildOptions, Rebuilt, rebuild};
+pub use settle::settle_deliveries;
 pub use worker::{Worker, WorkerOptions, work_on};
 
 /// Looks for work as a worker does, and does none of it: how many shops have any.

@@ -10,7 +10,7 @@ use compliance::Book;
 use domain::ShopId;
 use event_store::{Database, PROJECT, StoreError, name_subjects_by_and_by, sign_if_due};
 use futures::FutureExt;
-use ingest::{DirectoryEntry, INGEST, IngestError, Ingested, REDACT, enqueue};
+use ingest::{INGEST, IngestError, Ingested, REDACT, enqueue};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -18,12 +18,13 @@ use vault::SigningKeys;
 
 use crate::{
     checkpoint::stale_projections,
-    claim::{Candidate, REBUILD, candidates, claim, forget, lock, make_lock, queued},
+    claim::{Candidate, REBUILD, candidates, claim, forget, make_lock, queued},
     fold::OrderCache,
     metrics::{count_failed, count_folded, count_parked, count_put_off},
     pace::{Pace, Turn},
     project::{BATCH, park, project, unpark},
     rebuild::{RebuildOptions, rebuild},
+    settle::{ingest_one_by_one, settle_deliveries},
 };
 
 /// How many shops a look at the queue sees: more than workers can hold at once, so that a free one is among them.
@@ -40,6 +41,8 @@ const REBUILD_POLL: Duration = Duration::from_secs(1);
 
 /// A redaction is due in days, but for Shopify's, which nobody waits for either.
 const REDACT_POLL: Duration = Duration::from_secs(1);
+/// Where what waits could not be settled first, for as long.
+const SETTLE_AGAIN_S: f64 = 2.0;
 
 /// For a look at the queue, and for a batch, whose every statement may take a minute. What takes longer hangs on a
 /// connection that is dead without being told so.
@@ -238,7 +241,7 @@ impl Worker {
                 // A delivery that was put off has made its own row, due when it is.
                 claim.settle(ingested.is_full.then_some(0.0)).await?;
                 claim.commit().await?;
-                report(candidate, ingested);
+                report(candidate.shop, ingested);
                 if ingested.events > 0 {
                     self.wake.notify_one();
                 }
@@ -253,42 +256,10 @@ impl Worker {
             Err(error @ IngestError::Deliveries(..)) => {
                 claim.give_up().await;
                 tracing::warn!(shop = %candidate.shop, error = &error as &dyn std::error::Error, "a batch failed: one by one");
-                self.ingest_one_by_one(candidate, &entry).await?;
+                ingest_one_by_one(&self.database, candidate.shop, &entry).await?;
             }
         }
         Ok(Batch::All)
-    }
-
-    /// Finds the delivery of a batch that cannot be stored: it is put off, the others are not held up.
-    async fn ingest_one_by_one(&self, candidate: &Candidate, entry: &DirectoryEntry) -> Result<(), StoreError> {
-        for _ in 0..ingest::BATCH {
-            let Some(mut tx) = lock(&self.database, candidate.shop, INGEST).await? else {
-                return Ok(());
-            };
-            match ingest::ingest(&mut tx, entry, 1).await {
-                Ok(ingested) => {
-                    tx.commit().await?;
-                    report(candidate, ingested);
-                    if ingested.deliveries == 0 {
-                        break;
-                    }
-                }
-                Err(IngestError::Store(error)) => return Err(error),
-                Err(IngestError::Deliveries(ids, error)) => {
-                    tx.rollback().await?;
-                    let Some(mut tx) = lock(&self.database, candidate.shop, INGEST).await? else {
-                        return Ok(());
-                    };
-                    let mut outcomes = Vec::with_capacity(ids.len());
-                    for id in ids {
-                        outcomes.push(ingest::put_off(&mut tx, id, &error).await?);
-                    }
-                    tx.commit().await?;
-                    outcomes.into_iter().for_each(ingest::count_put_off);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The next page of a shop's log into its read models.
@@ -378,8 +349,12 @@ impl Worker {
         let is_due = compliance::is_any_due(&mut claim.tx, now).await?;
         claim.commit().await?;
         name_subjects_by_and_by(&self.database, candidate.shop).await?;
-        if is_due {
-            self.settle_all(candidate.shop).await?;
+        if is_due && !settle_deliveries(&self.database, candidate.shop).await? {
+            // Whom what waits is about is not known yet: nobody is erased before it is.
+            let mut tx = self.database.begin(candidate.shop).await?;
+            enqueue(&mut tx, REDACT, SETTLE_AGAIN_S).await?;
+            tx.commit().await?;
+            return Ok(Batch::Held);
         }
         let done = compliance::run_due(&self.database, candidate.shop, signing, now).await;
         if let Some(book) = &self.options.book {
@@ -396,36 +371,6 @@ impl Worker {
         tx.commit().await?;
         self.wake.notify_one();
         Ok(Batch::All)
-    }
-
-    /// Turns what waits of a shop into events, also of one that is paused: whom a delivery is about is known once it is settled.
-    async fn settle_all(&self, shop: ShopId) -> Result<(), StoreError> {
-        const PATIENCE: u32 = 600;
-        let mut tx = self.database.begin(shop).await?;
-        let entry = ingest::find_by_id(&mut tx, shop).await?;
-        tx.commit().await?;
-        let Some(entry) = entry else { return Ok(()) };
-        for _ in 0..PATIENCE {
-            let Some(mut tx) = lock(&self.database, shop, INGEST).await? else {
-                tokio::time::sleep(Duration::from_millis(50)).await; // another worker is at it
-                continue;
-            };
-            match ingest::ingest(&mut tx, &entry, ingest::BATCH).await {
-                Ok(ingested) => {
-                    tx.commit().await?;
-                    ingested.count();
-                    if !ingested.is_full {
-                        break;
-                    }
-                }
-                Err(IngestError::Store(error)) => return Err(error),
-                Err(IngestError::Deliveries(..)) => {
-                    tx.rollback().await?;
-                    self.ingest_one_by_one(&Candidate { shop, kind: INGEST.to_owned() }, &entry).await?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Once: what an older build left undone. Now and then: lets go of what has been kept long enough.
@@ -549,10 +494,10 @@ fn guarded<T>(work: impl Future<Output = Result<T, StoreError>>) -> impl Future<
 }
 
 /// Of a batch that was committed.
-fn report(candidate: &Candidate, ingested: Ingested) {
+pub(crate) fn report(shop: ShopId, ingested: Ingested) {
     ingested.count();
     if ingested.dead > 0 {
-        tracing::warn!(shop = %candidate.shop, dead = ingested.dead, "deliveries became dead letters");
+        tracing::warn!(%shop, dead = ingested.dead, "deliveries became dead letters");
     }
-    tracing::debug!(shop = %candidate.shop, deliveries = ingested.deliveries, events = ingested.events, "ingested");
+    tracing::debug!(%shop, deliveries = ingested.deliveries, events = ingested.events, "ingested");
 }

@@ -19,6 +19,7 @@ RECORD = os.environ["FUZZ_RECORD"]
 FILES = {"/docs/{file}": "swagger-ui.css", "/home/{file}": "home.css"}
 REDACTIONS = json.loads(os.environ["FUZZ_REDACTIONS"])  # ids by what is to be done with each
 EXPORT = os.environ["FUZZ_EXPORT"]  # the id of one that can be fetched
+SEVERAL = os.environ["FUZZ_SEVERAL"]  # of one for which somebody has to choose
 GRANT = os.environ["FUZZ_GRANT"]
 AUDITOR = os.environ["FUZZ_AUDITOR"]  # the id of an auditor's token
 TOPICS = ["orders/create", "orders/updated", "refunds/create", "orders/edited", "shop/update", "customers/redact"]
@@ -68,7 +69,7 @@ def before_call(context, case, kwargs):
     elif "/redactions/{id}" in case.operation.path and is_valid(case):
         case.path_parameters["id"] = REDACTIONS[case.operation.path.split("{id}")[1].lstrip("/") or "hold"]
     elif "/exports/{id}" in case.operation.path and is_valid(case):
-        case.path_parameters["id"] = EXPORT
+        case.path_parameters["id"] = SEVERAL if case.operation.path.endswith("/choose") else EXPORT
     elif "/grants/{id}" in case.operation.path and is_valid(case):
         case.path_parameters["id"] = GRANT
     elif "/aggregates/{type}/{id}" in case.operation.path and is_valid(case):
@@ -123,10 +124,11 @@ def map_case(context, case):
         query["sequence"] = 1
     if case.operation.path.endswith("/grants") and case.method.upper() == "POST":
         case.body = {"token": AUDITOR, "reason": "audit of 2026", "hours": 2}
-    if case.operation.path.startswith("/api/compliance/redactions"):
-        # Reasons name nobody, and one person is named in one way.
-        if case.operation.path.endswith("/redactions") and case.method.upper() == "POST":
-            case.body = {"kind": "customer", "customer_id": "7", "reason": "case 12"}
-        if case.operation.path.endswith("/hold"):
-            case.body = {"reason": "tax audit"}
+    # Reasons name nobody, and one person is named in one way.
+    if case.operation.path.endswith("/redactions") and case.method.upper() == "POST":
+        case.body = {"kind": "customer", "customer_id": "7", "reason": "case 12"}
+    if case.operation.path.endswith(("/confirm", "/cancel", "/hold", "/release", "/revoke")):
+        case.body = {"reason": "tax audit"}
+    if case.operation.path.endswith("/choose"):
+        case.body = {"subjects": ["customer:96"], "reason": "seen by letter"}
     return case

@@ -149,7 +149,7 @@ impl World {
 
     /// A new token of the compliance role.
     pub async fn as_handler(&self) -> Handler<'_> {
-        let token = api::issue(&self.store, Some(self.shop.id), Role::Compliance, None).await.unwrap();
+        let token = crate::issue_token(&self.store, Some(self.shop.id), Role::Compliance, None).await.unwrap();
         Handler { token: token.secret.expose_secret().to_owned(), url: &self.server.url }
     }
 

@@ -2,19 +2,55 @@
 
 use std::time::{Duration, Instant};
 
-use api::Role;
+use api::{IssuedToken, Role};
 use chrono::{DateTime, Utc};
-use domain::ShopId;
-use event_store::Database;
+use domain::{ShopId, redaction::Said};
+use event_store::{Database, StoreError};
 use ingest::Registration;
 use reqwest::{Client, Response, StatusCode};
-use secrecy::ExposeSecret;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// What the tests' deliveries are signed with. No process may ever say it, in any spelling: other signs than letters are
 /// in it, so that each is another text.
 pub const SECRET: &str = "canary: the app's \"secret\" /+7f3a91";
+
+/// At whose word tests do things, and why.
+#[must_use]
+pub fn said() -> Said {
+    Said { by: "test".to_owned(), reason: Some("to see what happens".to_owned()), at: Utc::now() }
+}
+
+/// The same as a body.
+#[must_use]
+pub fn why() -> Value {
+    json!({ "reason": "to see what happens" })
+}
+
+/// A token.
+pub async fn issue_token(
+    database: &Database,
+    shop: Option<ShopId>,
+    role: Role,
+    ttl: Option<chrono::Duration>,
+) -> Result<IssuedToken, StoreError> {
+    api::issue(database, shop, role, ttl, said()).await
+}
+
+/// A merchant's token as releases issued them that did not tell the log: so a shop's log is what a test makes it.
+async fn earlier_token(database: &Database, shop: ShopId) -> String {
+    let token = format!("ecd_{}", Uuid::new_v4().simple());
+    let mut fleet = database.begin_fleet().await.expect("a transaction");
+    sqlx::query("INSERT INTO api_tokens (token_id, hash, shop_id, role) VALUES ($1, sha256($2), $3, 'merchant')")
+        .bind(Uuid::now_v7())
+        .bind(token.as_bytes())
+        .bind(shop.0)
+        .execute(&mut *fleet)
+        .await
+        .expect("a token");
+    fleet.commit().await.expect("a token");
+    token
+}
 
 /// A shop.
 pub struct Shop {
@@ -44,8 +80,7 @@ impl Shop {
             currency: currency.parse().expect("a currency"),
         };
         let id = ingest::register(database, &registration, Utc::now()).await.expect("registered");
-        let token = api::issue(database, Some(id), Role::Merchant, None).await.expect("a token");
-        let token = token.secret.expose_secret().to_owned();
+        let token = earlier_token(database, id).await;
         Self { id, domain: domain.to_owned(), token, client: crate::client(), url: url.to_owned() }
     }
 

@@ -70,6 +70,54 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Makes a log longer by so many events whose chain holds, all of one order, each as long as that.
+pub async fn lengthen(store: &Database, superuser: &mut PgConnection, shop: &Shop, events: i64, bytes: usize) {
+    const AT_ONCE: i64 = 4_000_000;
+    let (head, _) = store.begin(shop.id).await.unwrap().head().await.unwrap();
+    let mut event = store.begin(shop.id).await.unwrap().events_after(head - 1, 1).await.unwrap().rows.remove(0);
+    let mut hash: [u8; 32] = event.hash.as_slice().try_into().unwrap();
+    let (stream, payload) = (format!("{}", 1_000_000 + head), format!("{{\"is\":\"{}\"}}", "x".repeat(bytes)));
+    let step = AT_ONCE / i64::try_from(bytes + 1_000).unwrap();
+    for first in (1..=events).step_by(usize::try_from(step).unwrap()) {
+        let numbers: Vec<i64> = (first..=events.min(first + step - 1)).collect();
+        let hashes: Vec<Vec<u8>> = numbers
+            .iter()
+            .map(|sequence| {
+                (event.position, event.sequence) = (head + sequence, *sequence);
+                (event.aggregate_type, event.aggregate_id) = ("order".to_owned(), stream.clone());
+                event.payload.clone_from(&payload);
+                hash = event.link(shop.id).hash(&hash);
+                hash.to_vec()
+            })
+            .collect();
+        sqlx::query(
+            "INSERT INTO events
+             SELECT $1, $2 + n, $3, 'order', $4, n, $5, $6, $7::json, $8::json, hash
+             FROM UNNEST($9::bigint[], $10::bytea[]) AS e (n, hash)",
+        )
+        .bind(shop.id.0)
+        .bind(head)
+        .bind(event.recorded_at)
+        .bind(&stream)
+        .bind(&event.event_type)
+        .bind(&event.event_version)
+        .bind(&payload)
+        .bind(&event.metadata)
+        .bind(&numbers)
+        .bind(&hashes)
+        .execute(&mut *superuser)
+        .await
+        .unwrap();
+    }
+    sqlx::query("UPDATE heads SET position = $2, hash = $3 WHERE shop_id = $1")
+        .bind(shop.id.0)
+        .bind(head + events)
+        .bind(hash.as_slice())
+        .execute(superuser)
+        .await
+        .unwrap();
+}
+
 /// The log ends after so many events, and its head says so.
 pub async fn cut_off(superuser: &mut PgConnection, shop: &Shop, after: i64) {
     let id = shop.id;

@@ -43,7 +43,7 @@ struct Token {
 
 impl Token {
     async fn issue(store: &Database, url: &str, shop: &Shop, role: Role) -> Self {
-        let token = api::issue(store, Some(shop.id), role, None).await.unwrap();
+        let token = ecomdash_tests::issue_token(store, Some(shop.id), role, None).await.unwrap();
         Self { id: token.id, secret: token.secret.expose_secret().to_owned(), url: url.to_owned() }
     }
 
@@ -214,7 +214,7 @@ async fn the_log_is_answered_in_its_order_and_by_every_filter() {
     // Another shop's auditor sees another log.
     let stranger = Shop::register(&world.store, &world.server.url, "UTC", "USD").await;
     let stranger = Token::issue(&world.store, &world.server.url, &stranger, Role::Auditor).await;
-    assert_eq!(stranger.positions("").await, [1]);
+    assert_eq!(stranger.positions("").await, [1, 2], "the shop and a token");
     assert_eq!(stranger.get("/api/audit/events?aggregate_type=order&aggregate_id=1").await.0, 404);
     assert_eq!(stranger.get("/api/audit/aggregates/order/1").await.0, 404);
 
@@ -314,7 +314,7 @@ async fn nobody_is_seen_without_a_grant_and_who_sees_somebody_stands_in_the_log(
     let stranger = Shop::register(&world.store, &world.server.url, "UTC", "USD").await;
     let theirs = Token::issue(&world.store, &world.server.url, &stranger, Role::Auditor).await;
     let revoked = Token::issue(&world.store, &world.server.url, &world.shop, Role::Auditor).await;
-    assert!(api::revoke(&world.store, revoked.id).await.unwrap());
+    assert!(api::revoke(&world.store, revoked.id, ecomdash_tests::said()).await.unwrap());
     let ask = |token: Uuid, reason: &str, hours: i64| json!({ "token": token, "reason": reason, "hours": hours });
     for (body, status) in [
         (ask(auditor.id, "ask zebedee@planted.example", 1), 400),
@@ -369,10 +369,10 @@ async fn nobody_is_seen_without_a_grant_and_who_sees_somebody_stands_in_the_log(
 
     // It ends when it is taken back …
     let revoke = format!("/api/compliance/grants/{grant}/revoke");
-    assert_eq!(auditor.post(&revoke, json!({})).await.0, 403);
-    let (status, ended) = compliance.post(&revoke, json!({})).await;
+    assert_eq!(auditor.post(&revoke, ecomdash_tests::why()).await.0, 403);
+    let (status, ended) = compliance.post(&revoke, ecomdash_tests::why()).await;
     assert_eq!((status, &ended["is_running"]), (200, &json!(false)), "{ended}");
-    assert_eq!(compliance.post("/api/compliance/grants/none/revoke", json!({})).await.0, 404);
+    assert_eq!(compliance.post("/api/compliance/grants/none/revoke", ecomdash_tests::why()).await.0, 404);
     for surface in surfaces {
         assert_eq!(see(auditor, surface).await.0, 403, "{surface}");
     }
@@ -433,12 +433,12 @@ async fn grants_are_managed_from_the_command_line_and_listed_page_by_page() {
         ids.insert(0, grant["id"].as_str().unwrap().to_owned());
     }
     assert_eq!(auditor.get("/api/audit/aggregates/order/1?personal=true").await.0, 200);
-    let (ok, text) = run(&world.database, &["grant", "revoke", &ids[0], "--shop", domain]);
+    let (ok, text) = run(&world.database, &["grant", "revoke", &ids[0], "--shop", domain, "--reason", "over"]);
     assert!(ok && text.contains("\"is_running\":false"), "{text}");
     let (ok, text) = run(&world.database, &["grant", "list", "--shop", domain]);
     let listed: Vec<Value> = text.lines().filter(|line| line.starts_with('{')).map(parsed).collect();
     assert!(ok && listed.iter().map(|grant| &grant["id"]).eq(ids.iter()), "{text}");
-    let (ok, text) = run(&world.database, &["grant", "revoke", "none", "--shop", domain]);
+    let (ok, text) = run(&world.database, &["grant", "revoke", "none", "--shop", domain, "--reason", "over"]);
     assert!(!ok && text.contains("there is no such grant"), "{text}");
     let unknown = Uuid::nil().to_string();
     let (ok, text) = run(&world.database, &["grant", "issue", "--shop", domain, "--token", &unknown, "--reason", "x"]);
@@ -466,7 +466,7 @@ async fn lengthen(world: &World, events: i64, padding: usize) {
                 event_version, jsonb_set(payload::jsonb, '{{padding}}', to_jsonb(repeat('x', {padding})))::json, metadata, hash
          FROM events, (SELECT position FROM heads WHERE shop_id = '{shop}') head,
               generate_series(head.position + 1, {events}) n
-         WHERE shop_id = '{shop}' AND events.position = 2;
+         WHERE shop_id = '{shop}' AND aggregate_type = 'order' AND aggregate_id = '1' AND sequence = 1;
          UPDATE heads SET position = {events} WHERE shop_id = '{shop}'",
         shop = world.shop.id,
     );
@@ -501,7 +501,7 @@ async fn an_answer_of_any_length_takes_no_more_memory_and_is_never_cut_unseen() 
     let grant = compliance.grant(auditor).await;
     let mut answer = auditor.send("/api/audit/events?personal=true").await;
     assert!(answer.chunk().await.unwrap().is_some());
-    assert_eq!(compliance.post(&format!("/api/compliance/grants/{grant}/revoke"), json!({})).await.0, 200);
+    assert_eq!(compliance.post(&format!("/api/compliance/grants/{grant}/revoke"), ecomdash_tests::why()).await.0, 200);
     let rest = async |mut answer: reqwest::Response| -> reqwest::Result<usize> {
         let mut bytes = 0;
         while let Some(chunk) = answer.chunk().await? {
@@ -520,4 +520,184 @@ async fn an_answer_of_any_length_takes_no_more_memory_and_is_never_cut_unseen() 
     assert_eq!(auditor.get("/api/audit/events").await.0, 500);
     sqlx::raw_sql("ALTER TABLE gone RENAME TO events").execute(&mut superuser).await.unwrap();
     assert_eq!(auditor.positions("limit=1").await, [1]);
+}
+
+/// What a history of the log says, event by event.
+async fn said(auditor: &Token, kind: &str, id: &str) -> Vec<(String, Value)> {
+    let lines = auditor.lines(&format!("aggregate_type={kind}&aggregate_id={id}")).await;
+    let of = |line: Value| {
+        let name = line["event_type"].as_str().unwrap().to_owned();
+        let says = line["payload"][&name].clone();
+        (name, says)
+    };
+    lines.into_iter().map(of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_let_whom_in_and_why_is_in_the_log() {
+    let world = World::new().await;
+    let auditor = &world.auditor;
+    let domain = world.shop.domain.as_str();
+    let issue = |role, more: &[&str]| {
+        run(&world.database, &[&["token", "issue", "--shop", domain, "--role", role][..], more].concat())
+    };
+    for role in ["auditor", "compliance"] {
+        let (ok, text) = issue(role, &[]);
+        assert!(!ok && text.contains("--reason"), "{text}");
+    }
+    let (ok, text) = issue("merchant", &["--reason", "mail ann@example.com"]);
+    assert!(!ok && text.contains("kept for ever"), "{text}");
+    let newest = async || api::list(&world.store, Some(world.shop.id)).await.unwrap().remove(0);
+    let (ok, text) = issue("auditor", &["--reason", "audit of 2026", "--by", "ann", "--ttl", "2h"]);
+    assert!(ok, "{text}");
+    let token = newest().await;
+    let id = token.id.to_string();
+    let (ok, text) = run(&world.database, &["token", "revoke", &id]);
+    assert!(!ok && text.contains("--reason"), "{text}");
+    for (by, reason) in [("bob", "the audit is over"), ("eve", "again")] {
+        let (ok, text) = run(&world.database, &["token", "revoke", &id, "--by", by, "--reason", reason]);
+        assert!(ok, "{text}");
+    }
+    let [(issued, of_issued), (revoked, of_revoked)] = &said(auditor, "token", &id).await[..] else { panic!("two") };
+    assert_eq!((issued.as_str(), revoked.as_str()), ("TokenIssued", "TokenRevoked"));
+    let fields = |says: &Value, names: &[&str]| -> Vec<String> {
+        names.iter().map(|name| says[name].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(fields(of_issued, &["role", "by", "reason"]), ["auditor", "ann", "audit of 2026"]);
+    let until = of_issued["until"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
+    assert_eq!(Some(until), token.expires_at);
+    assert_eq!(fields(of_revoked, &["by", "reason"]), ["bob", "the audit is over"]);
+    let (_, text) = run(&world.database, &["token", "list", "--shop", domain]);
+    let line = text.lines().find(|line| line.starts_with(&id)).unwrap();
+    for word in ["ann", "audit of 2026", "bob", "the audit is over"] {
+        assert!(line.contains(word), "{text}");
+    }
+    // An operator's is of no shop's log, and is listed with the same.
+    let of_operator = ["token", "issue", "--role", "operator", "--by", "ann", "--reason", "on call"];
+    assert!(run(&world.database, &of_operator).0);
+    let (_, text) = run(&world.database, &["token", "list"]);
+    assert!(text.contains("ann") && text.contains("on call"), "{text}");
+
+    // What keeps the log from growing keeps nobody in.
+    let (_, text) = issue("merchant", &[]);
+    let (secret, id) = (text.lines().last().unwrap().to_owned(), newest().await.id);
+    let asks = async || {
+        let url = format!("{}/api/dashboard/stats", world.server.url);
+        client().get(url).bearer_auth(&secret).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(asks().await, 200);
+    let mut log = world.store.begin(world.shop.id).await.unwrap();
+    log.lock_log().await.unwrap();
+    let store = world.store.clone();
+    let revoking = tokio::spawn(async move { api::revoke(&store, id, ecomdash_tests::said()).await });
+    ecomdash_tests::until("it ends while the log is held", async || asks().await == 401).await;
+    assert!(!revoking.is_finished());
+    log.rollback().await.unwrap();
+    assert!(revoking.await.unwrap().unwrap());
+    assert_eq!(said(auditor, "token", &id.to_string()).await.len(), 2);
+}
+
+/// Also of somebody who asks by an address whether a person is known, and then for nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_looked_whom_up_and_why_is_in_the_log() {
+    let world = World::with_orders().await;
+    let (auditor, compliance) = (&world.auditor, &world.compliance);
+    let (redactions, exports) = ("/api/compliance/redactions", "/api/compliance/exports");
+    let same_address = order(5, "2026-11-04T12:00:00Z", vec![line(9, "10.00", 1)])
+        .with("email", json!("zebedee.q@planted.example"))
+        .with("customer", json!({ "id": 50, "email": "zebedee.q@planted.example" }));
+    assert_eq!(world.shop.deliver("orders/create", &same_address.0).await, 200);
+    world.shop.stats("2026-11-01", "2026-11-01").await;
+    let looks = async || auditor.lines("aggregate_type=lookup").await;
+    assert_eq!(looks().await.len(), 0);
+
+    let to_erase = |by: &str, value: &str, dry_run: bool| {
+        let mut body = json!({ "kind": "customer", "reason": "case 31", "dry_run": dry_run });
+        body[by] = json!(value);
+        body
+    };
+    let to_tell = |by: &str, value: &str| {
+        let mut body = json!({ "reason": "case 32" });
+        body[by] = json!(value);
+        body
+    };
+    let both = json!(["customer:42", "customer:50"]);
+    let cases = [
+        (redactions, to_erase("email", "zebedee.q@planted.example", true), 200, ("email", "redaction", both.clone())),
+        (redactions, to_erase("email", "zebedee.q@planted.example", false), 200, ("email", "redaction", both.clone())),
+        (redactions, to_erase("phone", "+49 30 5550199", false), 404, ("phone", "redaction", json!([]))),
+        (redactions, to_erase("customer_id", "999", true), 200, ("customer", "redaction", json!(["customer:999"]))),
+        (exports, to_tell("email", "zebedee.q@planted.example"), 200, ("email", "export", both)),
+        (exports, to_tell("order_id", "999"), 404, ("order", "export", json!([]))),
+    ];
+    for (path, body, status, _) in &cases {
+        assert_eq!(compliance.post(path, body.clone()).await.0, *status, "{body}");
+    }
+    let lines = looks().await;
+    assert_eq!(lines.len(), cases.len());
+    let handler = json!(format!("compliance {}", compliance.id));
+    for (line, (_, body, _, (by_what, purpose, found))) in lines.iter().zip(&cases) {
+        let look = &line["payload"]["PersonLookedUp"];
+        assert_eq!(
+            (&look["by_what"], &look["purpose"], &look["found"]),
+            (&json!(by_what), &json!(purpose), found),
+            "{line}"
+        );
+        assert_eq!((&look["reason"], &look["by"]), (&body["reason"], &handler), "{line}");
+        assert_eq!(line["metadata"]["actor"], handler);
+    }
+    let redact = ["redact", "customer", "--shop", &world.shop.domain, "--reason", "case 33", "--by", "ann"];
+    for (who, says) in [
+        (&["--email", "zebedee.q@planted.example"][..], "several persons"),
+        (&["--email", "zebedee.q@planted.example", "--dry-run"], "would_erase"),
+        (&["--order", "999"], "nobody is known"),
+    ] {
+        let (_, text) = run(&world.database, &[&redact[..], who].concat());
+        assert!(text.contains(says), "{text}");
+    }
+    let lines = looks().await;
+    let by_ann = lines.iter().filter(|line| line["payload"]["PersonLookedUp"]["by"] == "ann").count();
+    assert_eq!((lines.len(), by_ann), (cases.len() + 3, 3), "{lines:?}");
+    let text = format!("{lines:?}");
+    assert!(!text.contains("planted.example") && !text.contains("5550199"), "by what they were looked for is not kept");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_decides_something_says_why() {
+    let world = World::with_orders().await;
+    let (auditor, compliance) = (&world.auditor, &world.compliance);
+    let asked = json!({ "kind": "customer", "customer_id": "42", "reason": "case 31" });
+    let (_, asked) = compliance.post("/api/compliance/redactions", asked).await;
+    let id = asked["id"].as_str().unwrap();
+    let path = |what: &str| format!("/api/compliance/redactions/{id}/{what}");
+    let (_, grant) =
+        compliance.post("/api/compliance/grants", json!({ "token": auditor.id, "reason": "audit", "hours": 1 })).await;
+    let grant = grant["id"].as_str().unwrap();
+    let revoke = format!("/api/compliance/grants/{grant}/revoke");
+    for path in ["confirm", "cancel", "release", "hold"].map(path).iter().chain([&revoke]) {
+        for body in [json!({ "reason": " " }), json!({ "reason": "ask ann@example.com" })] {
+            assert_eq!(compliance.post(path, body).await.0, 400, "{path}");
+        }
+        assert!(matches!(compliance.post(path, json!({})).await.0, 400 | 422), "{path}");
+    }
+    let done = [("hold", "tax audit"), ("release", "the audit is over"), ("cancel", "taken back")];
+    for (what, reason) in done {
+        assert_eq!(compliance.post(&path(what), json!({ "reason": reason })).await.0, 200, "{what}");
+    }
+    assert_eq!(compliance.post(&revoke, json!({ "reason": "seen enough" })).await.0, 200);
+    let reasons = async |kind: &str, id: &str| -> Vec<(String, String)> {
+        let said = said(auditor, kind, id).await;
+        said.into_iter().map(|(name, says)| (name, says["reason"].as_str().unwrap().to_owned())).collect()
+    };
+    let expected = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs.iter().map(|(name, reason)| ((*name).to_owned(), (*reason).to_owned())).collect()
+    };
+    let of_redaction = [
+        ("RedactionRequested", "case 31"),
+        ("RedactionHeld", "tax audit"),
+        ("RedactionReleased", "the audit is over"),
+        ("RedactionCancelled", "taken back"),
+    ];
+    assert_eq!(reasons("redaction", id).await, expected(&of_redaction));
+    assert_eq!(reasons("grant", grant).await, expected(&[("GrantIssued", "audit"), ("GrantRevoked", "seen enough")]));
 }

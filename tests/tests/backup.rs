@@ -304,18 +304,32 @@ async fn whom_a_restore_brings_back_is_erased_again_by_the_receipts() {
     let other = Shop::register(&world.store, &world.server.url, "UTC", "USD").await;
     assert_eq!(other.deliver("orders/create", &placed(1)).await, 200);
     other.stats(PERIOD.0, PERIOD.1).await;
+    // Some of what is about them waits when the backup is made: an order that nobody has told of, and what hangs on it.
+    let domain = &world.shop.domain;
+    assert!(run(&world.database, &["shop", "pause", domain]).0);
+    let mut waiting = bodies("2026-11-02T12:00:00Z");
+    let new_order = order(6, "2026-11-01T12:00:00Z", vec![])
+        .with("customer", json!({ "id": 42, "first_name": "Zebedee" }))
+        .with("note", json!("please ring twice"));
+    let of_it = refund(6, 6, "2026-11-02T12:00:00Z").with("note", json!("arrived in tatters"));
+    waiting.extend([("refunds/create", of_it.0), ("orders/create", new_order.0)]);
+    for (topic, body) in &waiting {
+        assert_eq!(world.shop.deliver(topic, body).await, 200, "{topic}");
+    }
     let (ok, text) = tokio::task::block_in_place(|| said(&mut script("backup", &world.database.url, &[&dump])));
     assert!(ok, "{text}");
+    assert!(run(&world.database, &["shop", "pause", domain, "--resume"]).0);
+    world.shop.stats(PERIOD.0, PERIOD.1).await;
 
     let erase = async |shop: &Shop, body: Value| {
         let mut handlers = Vec::new();
         for _ in 0..2 {
-            let token = api::issue(&world.store, Some(shop.id), Role::Compliance, None).await.unwrap();
+            let token = ecomdash_tests::issue_token(&world.store, Some(shop.id), Role::Compliance, None).await.unwrap();
             handlers.push(Handler { token: token.secret.expose_secret().to_owned(), url: &world.server.url });
         }
         let (_, asked) = handlers[0].ask(&body).await;
         let path = format!("/api/compliance/redactions/{}", asked["id"].as_str().unwrap());
-        assert_eq!(handlers[1].post(&format!("{path}/confirm"), &json!({})).await.0, 200);
+        assert_eq!(handlers[1].post(&format!("{path}/confirm"), &ecomdash_tests::why()).await.0, 200);
         until("it is certified", async || handlers[0].get(&path).await.1["status"] == "certified").await;
     };
     // That they are meant is known by news that the backup lacks.
@@ -355,7 +369,12 @@ async fn whom_a_restore_brings_back_is_erased_again_by_the_receipts() {
     let (ok, text) = redo(&receipts);
     assert!(ok && text.contains("0 were undone and are done again, 2 were not undone"), "{text}");
     assert_eq!(number(&mut restored.superuser().await, "SELECT count(*) FROM directory").await, 1);
+    let pending = "SELECT count(*) FROM inbox WHERE status = 'pending'";
     let again = world.as_in(restored, &[]);
     assert_eq!(World::found_in(&again.readable().await), [""; 0]);
+    assert!(run(&again.database, &["shop", "pause", domain, "--resume"]).0);
+    let mut superuser = again.database.superuser().await;
+    until("nothing waits", async || number(&mut superuser, pending).await == 0).await;
+    assert_eq!(World::found_in(&again.readable().await), [""; 0], "nor in what had waited");
     assert_eq!(again.shop.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 1);
 }

@@ -45,7 +45,7 @@ async fn world() -> World {
     }
     let mut tokens = Vec::new();
     for role in [Role::Merchant, Role::Auditor, Role::Compliance] {
-        let token = api::issue(&store, Some(ours.id), role, None).await.unwrap();
+        let token = ecomdash_tests::issue_token(&store, Some(ours.id), role, None).await.unwrap();
         tokens.push((role, token.secret.expose_secret().to_owned()));
     }
     let pair = |theirs: &str, nobodys: &str| Foreign { theirs: theirs.to_owned(), nobodys: nobodys.to_owned() };

@@ -346,7 +346,7 @@ async fn it_names_a_shop_that_cannot_be_read_and_the_api_shows_the_others() {
     findings.assert("trouble", "shops", &format!("cannot be read, of {}", unreadable.domain), "ecomdash verify");
     findings.assert("good", "keys", "of 1 shops", "");
 
-    let operator = api::issue(&store, None, api::Role::Operator, None).await.unwrap();
+    let operator = ecomdash_tests::issue_token(&store, None, api::Role::Operator, None).await.unwrap();
     let asked =
         ecomdash_tests::client().get(format!("{}/api/shops", server.url)).bearer_auth(operator.secret.expose_secret());
     let page: Value = asked.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();

@@ -98,17 +98,17 @@ async fn r_97_a_shop_is_erased_once_another_person_has_confirmed_it() {
     assert_eq!((status, &asked["due_at"]), (202, &Value::Null), "{asked}");
     let id = asked["id"].as_str().unwrap();
     let path = |what: &str| format!("/api/compliance/redactions/{id}/{what}");
-    assert_eq!(ann.post(&path("confirm"), &json!({})).await.0, 409);
+    assert_eq!(ann.post(&path("confirm"), &ecomdash_tests::why()).await.0, 409);
 
     // Whoever is held by the law is not erased with the shop.
     let (_, held) = ann.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 21" })).await;
     let of_held = |what: &str| format!("/api/compliance/redactions/{}/{what}", held["id"].as_str().unwrap());
     assert_eq!(ann.post(&of_held("hold"), &json!({ "reason": "tax audit" })).await.0, 200);
-    assert_eq!(bob.post(&path("confirm"), &json!({})).await.0, 200);
+    assert_eq!(bob.post(&path("confirm"), &ecomdash_tests::why()).await.0, 200);
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(world.redaction(&ann, id).await["status"], "waiting");
     assert_eq!(World::found_in(&world.readable().await), PLANTED);
-    assert_eq!(ann.post(&of_held("release"), &json!({})).await.0, 200);
+    assert_eq!(ann.post(&of_held("release"), &ecomdash_tests::why()).await.0, 200);
 
     let done = world.certified(&ann, id).await;
     world.assert_genuine_of(world.shop.id, &done);
@@ -119,7 +119,7 @@ async fn r_97_a_shop_is_erased_once_another_person_has_confirmed_it() {
     world.certified(&ann, held["id"].as_str().unwrap()).await;
     // What can be asked about it is answered as it is documented.
     let role_of = async |role: Role| {
-        let token = api::issue(&world.store, Some(world.shop.id), role, None).await.unwrap();
+        let token = ecomdash_tests::issue_token(&world.store, Some(world.shop.id), role, None).await.unwrap();
         token.secret.expose_secret().to_owned()
     };
     for role in [Role::Auditor, Role::Compliance] {
@@ -138,7 +138,9 @@ async fn r_97_a_shop_is_erased_once_another_person_has_confirmed_it() {
                 ]
                 .to_vec(),
                 "POST /api/compliance/grants" => {
-                    let auditor = api::issue(&world.store, Some(world.shop.id), Role::Auditor, None).await.unwrap();
+                    let auditor = ecomdash_tests::issue_token(&world.store, Some(world.shop.id), Role::Auditor, None)
+                        .await
+                        .unwrap();
                     [json!({ "token": auditor.id, "reason": "case 23", "hours": 1 })].to_vec()
                 }
                 _ => [json!({})].to_vec(),
@@ -234,7 +236,7 @@ async fn r_55_a_late_request_erases_the_old_installation_and_not_the_new_one() {
     assert_eq!((status, &shown["status"]), (200, &json!("certified")), "{shown}");
     world.assert_genuine_of(world.shop.id, &shown);
     let stranger = Shop::register(&world.store, &world.server.url, "UTC", "USD").await;
-    let token = api::issue(&world.store, Some(stranger.id), Role::Compliance, None).await.unwrap();
+    let token = ecomdash_tests::issue_token(&world.store, Some(stranger.id), Role::Compliance, None).await.unwrap();
     let stranger = Handler { token: token.secret.expose_secret().to_owned(), url: &world.server.url };
     assert_eq!(stranger.get(&format!("/api/compliance/redactions/{id}")).await.0, 404, "nobody else's");
     let (ok, text) = run(&world.database, &["redact", "list", "--shop", &world.shop.domain]);
@@ -283,7 +285,7 @@ async fn shopify_s_request_is_waited_with_while_the_app_is_in_and_done_at_once_a
     let due: DateTime<Utc> = first["due_at"].as_str().unwrap().parse().unwrap();
     assert!(due > Utc::now() + TimeDelta::hours(23), "nobody has seen the app removed: {first}");
     let cancel = format!("/api/compliance/redactions/{}/cancel", first["id"].as_str().unwrap());
-    assert_eq!(ann.post(&cancel, &json!({})).await.0, 200);
+    assert_eq!(ann.post(&cancel, &ecomdash_tests::why()).await.0, 200);
 
     let uninstall = json!({ "id": 1, "myshopify_domain": world.shop.domain });
     deliver(&world.shop, "app/uninstalled", &uninstall, Utc::now()).await;
@@ -318,7 +320,7 @@ async fn where_the_new_installation_s_bodies_are_not_kept_somebody_has_to_look()
     let held = list().await.remove(0);
     assert!(held["status"] == "held" && held["hold"].as_str().unwrap().contains("only what is kept stays"), "{held}");
     let release = format!("/api/compliance/redactions/{}/release", held["id"].as_str().unwrap());
-    assert_eq!(ann.post(&release, &json!({})).await.0, 200);
+    assert_eq!(ann.post(&release, &ecomdash_tests::why()).await.0, 200);
     until("it is erased", async || {
         number(&mut superuser, "SELECT count(*) FROM events WHERE event_type = 'RedactionCertified'").await == 1
     })
@@ -390,7 +392,7 @@ async fn who_comes_back_while_the_request_waits_keeps_what_came_since() {
     deliver(&world.shop, "orders/create", &order(3, "2026-11-04T12:00:00Z", vec![line(4, "30.00", 1)]).0, Utc::now())
         .await;
     world.shop.stats(PERIOD.0, PERIOD.1).await;
-    assert_eq!(bob.post(&of_held("cancel"), &json!({})).await.0, 200);
+    assert_eq!(bob.post(&of_held("cancel"), &ecomdash_tests::why()).await.0, 200);
     let mut superuser = world.database.superuser().await;
     until("the old one is erased", async || {
         number(&mut superuser, "SELECT count(*) FROM events WHERE event_type = 'RedactionCertified'").await == 1

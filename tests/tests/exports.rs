@@ -78,7 +78,7 @@ async fn an_export_says_all_that_is_kept_of_somebody_and_goes_with_them() {
 
     // For nobody else.
     for role in [Role::Merchant, Role::Auditor] {
-        let token = api::issue(&world.store, Some(world.shop.id), role, None).await.unwrap();
+        let token = ecomdash_tests::issue_token(&world.store, Some(world.shop.id), role, None).await.unwrap();
         let other = Handler { token: token.secret.expose_secret().to_owned(), url: &world.server.url };
         assert_eq!(other.fetch(id, "json").await.0, 403);
     }
@@ -90,7 +90,7 @@ async fn an_export_says_all_that_is_kept_of_somebody_and_goes_with_them() {
     ann.ready(second).await;
     let (_, redaction) = ann.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 31" })).await;
     let redaction = redaction["id"].as_str().unwrap();
-    bob.post(&format!("/api/compliance/redactions/{redaction}/confirm"), &json!({})).await;
+    bob.post(&format!("/api/compliance/redactions/{redaction}/confirm"), &ecomdash_tests::why()).await;
     world.assert_genuine(&world.certified(&ann, redaction).await);
     for gone in [id, second] {
         let (status, text) = ann.fetch(gone, "json").await;
@@ -124,7 +124,10 @@ async fn an_export_goes_with_whoever_else_an_order_in_it_is_of() {
     assert_eq!(ann.fetch(id, "json").await.0, 200);
     let (_, redaction) = ann.ask(&json!({ "kind": "customer", "customer_id": "43", "reason": "case 34" })).await;
     let redaction = redaction["id"].as_str().unwrap();
-    assert_eq!(bob.post(&format!("/api/compliance/redactions/{redaction}/confirm"), &json!({})).await.0, 200);
+    assert_eq!(
+        bob.post(&format!("/api/compliance/redactions/{redaction}/confirm"), &ecomdash_tests::why()).await.0,
+        200
+    );
     let done = world.certified(&ann, redaction).await;
     assert_eq!(done["erased"]["subjects"], json!(["customer:43", "order:1"]), "{done}");
     let (status, text) = ann.fetch(id, "json").await;
@@ -148,15 +151,18 @@ async fn what_shopify_asks_for_is_one_person_s_under_all_of_their_numbers_and_ne
     };
     let by_number = request(1, json!({ "id": 43, "email": null, "phone": null }));
     let by_email = request(2, json!({ "email": "zebedee.q@planted.example", "phone": null }));
-    let told = async |body: &Value, count: usize| {
+    let exports = async || ann.get("/api/compliance/exports").await.1["items"].as_array().unwrap().clone();
+    let asked = async |body: &Value, count: usize, status: &str| {
         assert_eq!(world.shop.deliver("customers/data_request", body).await, 200);
-        let exports = async || ann.get("/api/compliance/exports").await.1["items"].as_array().unwrap().clone();
-        until("it is put together", async || {
+        until("it is asked for, or put together", async || {
             let exports = exports().await;
-            exports.len() == count && exports[0]["status"] == "ready"
+            exports.len() == count && exports[0]["status"] == status
         })
         .await;
-        let export = exports().await.remove(0);
+        exports().await.remove(0)
+    };
+    let told = async |body: &Value, count: usize| {
+        let export = asked(body, count, "ready").await;
         let id = export["id"].as_str().unwrap();
         let (json, html) = (ann.fetch(id, "json").await.1, ann.fetch(id, "html").await.1);
         (export, serde_json::from_str::<Value>(&json).unwrap(), html)
@@ -165,11 +171,33 @@ async fn what_shopify_asks_for_is_one_person_s_under_all_of_their_numbers_and_ne
     assert_eq!((&json["nothing_kept_of"], json["kept"].as_array().unwrap().len()), (&json!([]), 1), "{json}");
     assert_eq!(json["kept"][0]["subject"], "customer:43");
     assert_eq!(World::found_in(&json.to_string()), PLANTED);
-    let (export, json, html) = told(&by_email, 2).await;
+    let export = asked(&by_email, 2, "several").await;
     assert_eq!(export["request"]["several"], json!(["customer:42", "customer:50"]), "{export}");
-    assert_eq!((&json["kept"], &json["several"]), (&json!([]), &export["request"]["several"]), "{json}");
-    assert!(html.contains("Several are known") && !html.contains("Rosalind"), "{html}");
-    assert_eq!(World::found_in(&html), [""; 0]);
+    let id = export["id"].as_str().unwrap();
+    assert_eq!(ann.fetch(id, "json").await.0, 409, "it is not answered before somebody chooses");
+    let (_, open) = ann.get("/api/compliance/requests?open=true").await;
+    assert!(open["items"].as_array().unwrap().iter().any(|open| open["id"] == id), "{open}");
+    let choose = async |subjects: Value, reason: &str| {
+        let path = format!("/api/compliance/exports/{id}/choose");
+        ann.post(&path, &json!({ "subjects": subjects, "reason": reason })).await
+    };
+    for (subjects, reason, expected) in [
+        (json!([]), "seen by letter", 409),
+        (json!(["customer:43"]), "seen by letter", 409),
+        (json!(["customer:50", "order:1"]), "seen by letter", 409),
+        (json!(["Rosalind"]), "seen by letter", 400),
+        (json!(["customer:50"]), "", 400),
+    ] {
+        let (status, answer) = choose(subjects.clone(), reason).await;
+        assert_eq!(status, expected, "{subjects} {reason}: {answer}");
+    }
+    let (status, chosen) = choose(json!(["customer:50"]), "case 45: seen by letter").await;
+    assert_eq!((status, &chosen["request"]["subjects"]), (200, &json!(["customer:50"])), "{chosen}");
+    assert_eq!(choose(json!(["customer:42"]), "case 45").await.0, 409, "it is told of one, and of no other");
+    ann.ready(id).await;
+    let (text, html) = (ann.fetch(id, "json").await.1, ann.fetch(id, "html").await.1);
+    assert!(text.contains("Rosalind") && html.contains("Rosalind"), "{text}");
+    assert_eq!(World::found_in(&text), ["Zebedee", "zebedee.q@planted.example"], "the address of both");
     // Chosen by an order.
     let by_order =
         async |id: &str| ann.post("/api/compliance/exports", &json!({ "order_id": id, "reason": "case 46" })).await;
@@ -284,7 +312,7 @@ async fn r_98_what_is_due_is_told() {
     let (_, open) = ann.get("/api/compliance/requests?open=true").await;
     let due: chrono::DateTime<Utc> = open["items"][1]["due_at"].as_str().unwrap().parse().unwrap();
     assert_eq!((due - sixteen_days_ago).num_days(), 30);
-    ann.post(&format!("/api/compliance/redactions/{first}/cancel"), &json!({})).await;
+    ann.post(&format!("/api/compliance/redactions/{first}/cancel"), &ecomdash_tests::why()).await;
     let (count, oldest) = gauges().await;
     assert!(count == 1 && oldest < 60.0, "{count} {oldest}");
 }

@@ -285,17 +285,19 @@ async fn only_a_good_token_of_the_right_role_gets_in() {
         (api::Role::Operator, 403, 200),
     ] {
         let shop = (role != api::Role::Operator).then_some(ours.id);
-        let token = api::issue(&store, shop, role, None).await.unwrap();
+        let token = ecomdash_tests::issue_token(&store, shop, role, None).await.unwrap();
         let header = format!("Bearer {}", token.secret.expose_secret());
         for path in [stats, "/api/dashboard/series?metric=orders", "/api/orders"] {
             assert_eq!(ask(Some(header.clone()), path).await, figures, "{role:?} {path}");
         }
         assert_eq!(ask(Some(header.clone()), &shop_page).await, page, "{role:?}");
-        assert!(api::revoke(&store, token.id).await.unwrap());
+        assert!(api::revoke(&store, token.id, ecomdash_tests::said()).await.unwrap());
         assert_eq!(ask(Some(header), stats).await, 401, "a revoked token");
     }
     let brief =
-        api::issue(&store, Some(ours.id), api::Role::Merchant, Some(chrono::Duration::seconds(3))).await.unwrap();
+        ecomdash_tests::issue_token(&store, Some(ours.id), api::Role::Merchant, Some(chrono::Duration::seconds(3)))
+            .await
+            .unwrap();
     let header = format!("Bearer {}", brief.secret.expose_secret());
     assert_eq!(ask(Some(header.clone()), stats).await, 200);
     tokio::time::sleep(std::time::Duration::from_millis(3200)).await;

@@ -247,7 +247,7 @@ async fn r_95_a_rotation_killed_twenty_times_while_all_is_read() {
         shops.push(shop);
     }
     for shop in &shops[1..] {
-        let token = api::issue(&store, Some(shop.id), Role::Compliance, None).await.unwrap();
+        let token = ecomdash_tests::issue_token(&store, Some(shop.id), Role::Compliance, None).await.unwrap();
         tokens.push(token.secret.expose_secret().to_owned());
     }
     let many = many_shops(&mut superuser, &keys.old, 1_200).await;
@@ -349,7 +349,7 @@ async fn r_95_a_rotation_killed_twenty_times_while_all_is_read() {
     let orders = async |shop: &Shop| shop.metrics("2026-11-10", "2026-11-10").await.all(["orders"])[0].unsigned_abs();
     let mut shop = shops[0].at(&alone.url);
     assert_eq!(orders(&shop).await, 1 + delivered, "seed {seed}");
-    let late = api::issue(&store, late, Role::Merchant, None).await.unwrap();
+    let late = ecomdash_tests::issue_token(&store, late, Role::Merchant, None).await.unwrap();
     shop.token = late.secret.expose_secret().to_owned();
     assert_eq!(orders(&shop).await, 20, "seed {seed}");
 }

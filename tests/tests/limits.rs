@@ -168,7 +168,7 @@ async fn a_shop_s_tokens_share_its_quota_and_another_shop_has_its_own() {
         Shop::register(&store, &server.url, "UTC", "USD").await,
     );
     let mut second_token = busy.at(&server.url);
-    let token = api::issue(&store, Some(busy.id), api::Role::Auditor, None).await.unwrap();
+    let token = ecomdash_tests::issue_token(&store, Some(busy.id), api::Role::Auditor, None).await.unwrap();
     second_token.token = secrecy::ExposeSecret::expose_secret(&token.secret).to_owned();
     let since = Instant::now();
     let mut passed = 0;

@@ -3,7 +3,12 @@
 use std::{collections::BTreeMap, path::PathBuf, process::Command, time::Duration};
 
 use api::Role;
-use domain::redaction::RedactionCommand;
+use domain::{
+    Subject,
+    export::{ExportCommand, ExportRequest},
+    ids::CustomerId,
+    redaction::RedactionCommand,
+};
 use ecomdash_tests::{
     Ecomdash, SECRET, Shop, TestDatabase,
     bodies::{line, order},
@@ -27,6 +32,8 @@ struct World {
     redactions: String,
     /// The id of one that can be fetched.
     export: String,
+    /// The id of one for which somebody has to choose.
+    several: String,
     /// The id of an auditor's token, and of a grant that it has.
     auditor: String,
     grant: String,
@@ -36,7 +43,7 @@ struct World {
 async fn redaction(store: &Database, shop: &Shop) -> String {
     let mut tx = store.begin(shop.id).await.unwrap();
     let ask = compliance::Ask {
-        whom: compliance::Whom::Customer(domain::ids::CustomerId(99)),
+        whom: compliance::Whom::Customer(CustomerId(99)),
         reason: "case 11".parse().unwrap(),
         by: "ann".to_owned(),
         at: chrono::Utc::now(),
@@ -53,7 +60,7 @@ async fn redaction(store: &Database, shop: &Shop) -> String {
 /// Asks for what is kept of somebody whom nobody erases, and waits until it can be fetched.
 async fn export(store: &Database, shop: &Shop) -> String {
     let mut tx = store.begin(shop.id).await.unwrap();
-    let whom = compliance::Whom::Customer(domain::ids::CustomerId(98));
+    let whom = compliance::Whom::Customer(CustomerId(98));
     let reason = "case 12".parse().unwrap();
     let asked = compliance::ask_export(&mut tx, &whom, &reason, "ann", chrono::Utc::now()).await.unwrap();
     let compliance::ExportAnswer::Asked(id) = asked else { panic!("asked") };
@@ -64,6 +71,22 @@ async fn export(store: &Database, shop: &Shop) -> String {
     })
     .await;
     id
+}
+
+/// Asks for what is kept of one of two, of whom somebody has to choose.
+async fn several(store: &Database, shop: &Shop) -> String {
+    let request = ExportRequest {
+        subjects: Vec::new(),
+        reason: "customers/data_request".to_owned(),
+        by: "webhook".to_owned(),
+        at: chrono::Utc::now(),
+        request: None,
+        several: [96, 97].map(|id| Subject::Customer(CustomerId(id))).to_vec(),
+    };
+    let mut tx = store.begin(shop.id).await.unwrap();
+    compliance::tell_export(&mut tx, "several", ExportCommand::Request(request), "webhook").await.unwrap();
+    tx.commit().await.unwrap();
+    "several".to_owned()
 }
 
 async fn world() -> World {
@@ -84,18 +107,18 @@ async fn world() -> World {
     let [confirm, cancel, hold] =
         [redaction(&store, &ours).await, redaction(&store, &ours).await, redaction(&store, &ours).await];
     let redactions = json!({ "confirm": confirm, "cancel": cancel, "hold": hold, "release": hold }).to_string();
-    let export = export(&store, &ours).await;
-    let auditor = api::issue(&store, Some(ours.id), Role::Auditor, None).await.unwrap().id;
+    let (export, several) = (export(&store, &ours).await, several(&store, &ours).await);
+    let auditor = ecomdash_tests::issue_token(&store, Some(ours.id), Role::Auditor, None).await.unwrap().id;
     let mut tx = store.begin(ours.id).await.unwrap();
     let reason = "audit of 2026".parse().unwrap();
     let grant = compliance::grant::issue(&mut tx, auditor, &reason, 1, "ann", chrono::Utc::now()).await.unwrap();
     tx.commit().await.unwrap();
-    World { _database: database, store, server, ours, redactions, export, auditor: auditor.to_string(), grant }
+    World { _database: database, store, server, ours, redactions, export, several, auditor: auditor.to_string(), grant }
 }
 
 async fn token(world: &World, role: Role) -> String {
     let shop = (role != Role::Operator).then_some(world.ours.id);
-    let token = api::issue(&world.store, shop, role, None).await.unwrap();
+    let token = ecomdash_tests::issue_token(&world.store, shop, role, None).await.unwrap();
     token.secret.expose_secret().to_owned()
 }
 
@@ -295,6 +318,7 @@ async fn fuzz(program: &PathBuf, world: &World, role: Role, seed: u64) -> Vec<(S
         .env("FUZZ_DOMAIN", &world.ours.domain)
         .env("FUZZ_REDACTIONS", &world.redactions)
         .env("FUZZ_EXPORT", &world.export)
+        .env("FUZZ_SEVERAL", &world.several)
         .env("FUZZ_AUDITOR", &world.auditor)
         .env("FUZZ_GRANT", &world.grant)
         .env("FUZZ_CURSOR", page["next_cursor"].as_str().unwrap())

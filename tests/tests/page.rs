@@ -36,7 +36,7 @@ async fn world() -> World {
     for shop in &shops {
         shop.stats("2026-11-01", "2026-11-01").await;
     }
-    let operator = api::issue(&store, None, Role::Operator, None).await.unwrap();
+    let operator = ecomdash_tests::issue_token(&store, None, Role::Operator, None).await.unwrap();
     World {
         merchant: shops[0].token.clone(),
         operator: operator.secret.expose_secret().to_owned(),

@@ -382,7 +382,7 @@ async fn an_erased_order_stays_so_under_another_number_and_either_number_of_a_me
         assert_eq!(told, &["customer:42", "customer:43"][..1 + usize::from(merged_first)], "{asked}");
         let id = asked["id"].as_str().unwrap();
         let confirm = format!("/api/compliance/redactions/{id}/confirm");
-        assert_eq!(planted.as_handler().await.post(&confirm, &json!({})).await.0, 200);
+        assert_eq!(planted.as_handler().await.post(&confirm, &ecomdash_tests::why()).await.0, 200);
         let done = planted.certified(&handler, id).await;
         planted.assert_genuine(&done);
         assert_eq!(Planted::found_in(&planted.readable().await), [""; 0], "merged before: {merged_first}");
@@ -406,7 +406,7 @@ async fn who_turns_out_to_be_one_with_somebody_erased_is_asked_about() {
     let (ann, bob) = (planted.as_handler().await, planted.as_handler().await);
     let (_, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": "71", "reason": "case 9" })).await;
     let id = asked["id"].as_str().unwrap().to_owned();
-    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &json!({})).await.0, 200);
+    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &ecomdash_tests::why()).await.0, 200);
     planted.certified(&ann, &id).await;
     // One that failed, one between others, and twice the one that is meant.
     let told = [(71, 83, "failed"), (81, 82, "completed"), (71, 42, "completed"), (71, 42, "completed")];
@@ -424,11 +424,11 @@ async fn who_turns_out_to_be_one_with_somebody_erased_is_asked_about() {
     // Nor is it told by whoever asks for the erased one again.
     let (_, again) = ann.ask(&json!({ "kind": "customer", "customer_id": "71", "reason": "case 10" })).await;
     let path = format!("/api/compliance/redactions/{}/confirm", again["id"].as_str().unwrap());
-    assert_eq!(bob.post(&path, &json!({})).await.0, 200);
+    assert_eq!(bob.post(&path, &ecomdash_tests::why()).await.0, 200);
     planted.certified(&ann, again["id"].as_str().unwrap()).await;
     assert_eq!(Planted::found_in(&planted.readable().await), PLANTED, "nobody has told yet");
     let id = opened["id"].as_str().unwrap();
-    let (status, _) = bob.post(&format!("/api/compliance/redactions/{id}/release"), &json!({})).await;
+    let (status, _) = bob.post(&format!("/api/compliance/redactions/{id}/release"), &ecomdash_tests::why()).await;
     assert_eq!(status, 200);
     planted.assert_genuine(&planted.certified(&ann, id).await);
     assert_eq!(Planted::found_in(&planted.readable().await), [""; 0]);

@@ -51,15 +51,19 @@ async fn r_97_what_could_be_read_of_a_customer_cannot_be_read_again_whatever_com
     assert_eq!((status, &answer["matches"][0]["orders"]), (202, &json!(1)), "{answer}");
     let id = answer["id"].as_str().unwrap();
     let confirm = format!("/api/compliance/redactions/{id}/confirm");
-    let (status, refused) = ann.post(&confirm, &json!({})).await;
+    let (status, refused) = ann.post(&confirm, &ecomdash_tests::why()).await;
     assert_eq!(status, 409, "{refused}");
     assert_eq!(World::found_in(&world.readable().await), PLANTED, "it is waited with");
-    let (status, confirmed) = bob.post(&confirm, &json!({})).await;
+    let (status, confirmed) = bob.post(&confirm, &ecomdash_tests::why()).await;
     assert_eq!(status, 200, "{confirmed}");
     let done = world.certified(&ann, id).await;
     world.assert_genuine(&done);
     assert_eq!(done["erased"]["subjects"], json!(["customer:42", "order:1"]));
-    assert!(done["erased"]["bodies"].as_u64().unwrap() >= 7, "{done}");
+    let bodies_gone = done["erased"]["bodies"].as_u64().unwrap();
+    assert!(bodies_gone >= 7, "{done}");
+    assert_eq!(done["erased"]["histories"], json!(["customer:42", "order:1"]));
+    let tables = json!([["inbox", bodies_gone], ["subject_contacts", 2], ["subject_keys", 2]]);
+    assert_eq!(done["erased"]["tables"], tables, "{done}");
 
     let nothing = async |when: &str| {
         assert_eq!(World::found_in(&world.readable().await), [""; 0], "{when}");
@@ -117,7 +121,7 @@ async fn r_97_what_could_be_read_of_a_customer_cannot_be_read_again_whatever_com
     // Again is harmless.
     let (_, again) = ann.ask(&asked).await;
     let again = again["id"].as_str().unwrap();
-    bob.post(&format!("/api/compliance/redactions/{again}/confirm"), &json!({})).await;
+    bob.post(&format!("/api/compliance/redactions/{again}/confirm"), &ecomdash_tests::why()).await;
     assert_eq!(world.certified(&ann, again).await["erased"]["keys"], 0);
     // Who buys again is a new customer, by the same address too, and so is a guest.
     let returning = |id: u64, customer: Value| {
@@ -148,6 +152,20 @@ async fn shopify_s_request_is_done_at_once_and_held_where_it_names_no_number() {
     let first = list().await.remove(0);
     assert_eq!((&first["request"]["by"], &first["erased"]["keys"]), (&json!("webhook"), &json!(1)), "{first}");
     assert_eq!(World::found_in(&world.readable().await), PLANTED, "nobody else is");
+    // Every history that names them ends with a tombstone, that of the request with their address, too.
+    let histories: Vec<&str> =
+        first["erased"]["histories"].as_array().unwrap().iter().map(|of| of.as_str().unwrap()).collect();
+    assert!(histories[0].starts_with("compliance_request:customer_redaction/5000002"), "{histories:?}");
+    assert_eq!(histories[1..], ["order:2"], "nobody has told of the customer but by the order");
+    let mut superuser = world.database.superuser().await;
+    let last = "SELECT count(*) FROM (
+                    SELECT DISTINCT ON (aggregate_type, aggregate_id) event_type FROM events
+                    WHERE aggregate_type || ':' || aggregate_id = ANY ($1)
+                    ORDER BY aggregate_type, aggregate_id, sequence DESC
+                ) e
+                WHERE event_type IN ('ComplianceRedacted', 'OrderRedacted')";
+    let tombstones: i64 = sqlx::query_scalar(last).bind(&histories).fetch_one(&mut superuser).await.unwrap();
+    assert_eq!(tombstones, 2);
 
     // By address: an address may be another's, so somebody has to look.
     let by_email = request(json!({ "email": "ZEBEDEE.q@planted.example", "phone": null }), json!([]));
@@ -156,7 +174,7 @@ async fn shopify_s_request_is_done_at_once_and_held_where_it_names_no_number() {
     let held = list().await.remove(0);
     assert_eq!((&held["status"], &held["request"]["subjects"]), (&json!("held"), &json!(["customer:42"])), "{held}");
     let path = format!("/api/compliance/redactions/{}/release", held["id"].as_str().unwrap());
-    assert_eq!(handler.post(&path, &json!({})).await.0, 200);
+    assert_eq!(handler.post(&path, &ecomdash_tests::why()).await.0, 200);
     let done = world.certified(&handler, held["id"].as_str().unwrap()).await;
     world.assert_genuine(&done);
     assert_eq!(done["erased"]["subjects"], json!(["customer:42", "order:1"]));
@@ -168,7 +186,6 @@ async fn shopify_s_request_is_done_at_once_and_held_where_it_names_no_number() {
     world.shop.stats(PERIOD.0, PERIOD.1).await;
     assert_eq!(list().await.len(), 2);
     // Whoever has the log cannot confirm a guess at an address: no digest of these bodies is in it.
-    let mut superuser = world.database.superuser().await;
     for body in [&by_number, &by_email] {
         let digest = shopify::body_digest(body.to_string().as_bytes());
         let in_log = format!("SELECT count(*) FROM events e WHERE e::text LIKE '%{digest}%'");
@@ -204,10 +221,10 @@ async fn who_was_merged_and_what_names_only_the_number_goes_too() {
     assert_eq!(ann.post(&of_held("hold"), &json!({ "reason": "tax audit" })).await.0, 200);
     let (_, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": "43", "reason": "case 15" })).await;
     let id = asked["id"].as_str().unwrap();
-    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &json!({})).await.0, 200);
+    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &ecomdash_tests::why()).await.0, 200);
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(world.redaction(&ann, id).await["status"], "waiting");
-    assert_eq!(ann.post(&of_held("cancel"), &json!({})).await.0, 200);
+    assert_eq!(ann.post(&of_held("cancel"), &ecomdash_tests::why()).await.0, 200);
     let done = world.certified(&ann, id).await;
     assert_eq!(done["erased"]["subjects"], json!(["customer:42", "customer:43", "order:1", "order:7"]));
     world.assert_genuine(&done);
@@ -235,20 +252,26 @@ async fn several_persons_are_listed_and_a_redaction_is_held_released_and_cancell
     let (status, held) = handler.post(&path("hold"), &json!({ "reason": "tax audit" })).await;
     assert_eq!((status, &held["status"], &held["hold"]), (200, &json!("held"), &json!("tax audit")), "{held}");
     let other = world.as_handler().await;
-    assert_eq!(other.post(&path("confirm"), &json!({})).await.0, 200);
+    assert_eq!(other.post(&path("confirm"), &ecomdash_tests::why()).await.0, 200);
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(world.redaction(&handler, id).await["status"], "held", "a hold is in the way of a confirmed one");
     // And of another that is of the same person.
     let (_, second) = handler.ask(&json!({ "kind": "customer", "customer_id": "1", "reason": "case 16" })).await;
     let second = second["id"].as_str().unwrap();
-    assert_eq!(other.post(&format!("/api/compliance/redactions/{second}/confirm"), &json!({})).await.0, 200);
+    assert_eq!(
+        other.post(&format!("/api/compliance/redactions/{second}/confirm"), &ecomdash_tests::why()).await.0,
+        200
+    );
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(world.redaction(&handler, second).await["status"], "waiting");
-    assert_eq!(handler.post(&format!("/api/compliance/redactions/{second}/cancel"), &json!({})).await.0, 200);
+    assert_eq!(
+        handler.post(&format!("/api/compliance/redactions/{second}/cancel"), &ecomdash_tests::why()).await.0,
+        200
+    );
     assert_eq!(handler.post(&path("hold"), &json!({ "reason": "another" })).await.0, 409, "one at a time");
-    let (status, cancelled) = handler.post(&path("cancel"), &json!({})).await;
+    let (status, cancelled) = handler.post(&path("cancel"), &ecomdash_tests::why()).await;
     assert_eq!((status, &cancelled["status"]), (200, &json!("cancelled")));
-    assert_eq!(handler.post(&path("release"), &json!({})).await.0, 409);
+    assert_eq!(handler.post(&path("release"), &ecomdash_tests::why()).await.0, 409);
 
     for (bad, detail) in [
         (json!({ "kind": "customer", "reason": "x" }), "name one of"),
@@ -267,10 +290,10 @@ async fn several_persons_are_listed_and_a_redaction_is_held_released_and_cancell
     let (status, _) = world.shop.get("/api/compliance/redactions").await;
     assert_eq!(status, 403);
     let stranger = Shop::register(&world.store, &world.server.url, "UTC", "USD").await;
-    let token = api::issue(&world.store, Some(stranger.id), Role::Compliance, None).await.unwrap();
+    let token = ecomdash_tests::issue_token(&world.store, Some(stranger.id), Role::Compliance, None).await.unwrap();
     let stranger = Handler { token: token.secret.expose_secret().to_owned(), url: &world.server.url };
     assert_eq!(stranger.get(&format!("/api/compliance/redactions/{id}")).await.0, 404);
-    assert_eq!(stranger.post(&path("cancel"), &json!({})).await.0, 404);
+    assert_eq!(stranger.post(&path("cancel"), &ecomdash_tests::why()).await.0, 404);
     let (_, page) = stranger.get(&format!("/api/compliance/redactions?cursor={id}")).await;
     assert_eq!(page["items"], json!([]));
     // Page by page.
@@ -342,7 +365,14 @@ async fn what_waits_of_a_paused_shop_is_settled_before_somebody_is_erased() {
     let (ann, bob) = (world.as_handler().await, world.as_handler().await);
     let (_, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 17" })).await;
     let id = asked["id"].as_str().unwrap();
-    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &json!({})).await.0, 200);
+    // Somebody else is at it, and does not end: nobody is erased meanwhile.
+    let mut other = world.database.superuser().await;
+    let held = "BEGIN; SELECT FROM checkpoints WHERE projection = 'ingest' AND generation = 0 FOR UPDATE";
+    sqlx::raw_sql(held).execute(&mut other).await.unwrap();
+    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &ecomdash_tests::why()).await.0, 200);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(ann.get(&format!("/api/compliance/redactions/{id}")).await.1["status"], "waiting");
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     let done = world.certified(&ann, id).await;
     assert_eq!(done["erased"]["subjects"], json!(["customer:42", "order:1"]), "{done}");
     assert_eq!(World::found_in(&world.readable().await), [""; 0]);
@@ -468,7 +498,7 @@ async fn a_receipt_tells_that_somebody_still_sees_what_was_destroyed() {
         sqlx::raw_sql(statement).execute(&mut reader).await.unwrap();
     }
     let id = asked["id"].as_str().unwrap();
-    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &json!({})).await.0, 200);
+    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &ecomdash_tests::why()).await.0, 200);
     let done = world.certified(&ann, id).await;
     assert_eq!((&done["receipt"]["found"], &done["receipt"]["vacuumed"]), (&json!(0), &json!(false)), "{done}");
 }
@@ -486,7 +516,7 @@ async fn somebody_with_many_orders_is_erased_in_steps() {
     let (ann, bob) = (world.as_handler().await, world.as_handler().await);
     let (_, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 41" })).await;
     let id = asked["id"].as_str().unwrap();
-    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &json!({})).await.0, 200);
+    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &ecomdash_tests::why()).await.0, 200);
     let done = world.certified(&ann, id).await;
     world.assert_genuine(&done);
     assert_eq!((&done["erased"]["streams"], &done["erased"]["bodies"]), (&json!(120), &json!(120)), "{done}");

@@ -63,7 +63,7 @@ async fn world() -> World {
 impl World {
     async fn token(&self, shop: ShopId, role: Role, ttl: Option<TimeDelta>) -> (uuid::Uuid, String) {
         let shop = (role != Role::Operator).then_some(shop);
-        let issued = api::issue(&self.store, shop, role, ttl).await.unwrap();
+        let issued = ecomdash_tests::issue_token(&self.store, shop, role, ttl).await.unwrap();
         (issued.id, issued.secret.expose_secret().to_owned())
     }
 
@@ -95,7 +95,7 @@ async fn tokens(world: &World) -> Vec<Tokens> {
         let (_, good) = world.token(world.ours.id, role, None).await;
         let (_, expired) = world.token(world.ours.id, role, Some(TimeDelta::seconds(-1))).await;
         let (id, revoked) = world.token(world.ours.id, role, None).await;
-        assert!(api::revoke(&world.store, id).await.unwrap());
+        assert!(api::revoke(&world.store, id, ecomdash_tests::said()).await.unwrap());
         let theirs = match role {
             Role::Operator => None,
             _ => Some(world.token(world.theirs.id, role, None).await.1),
@@ -218,7 +218,7 @@ async fn a_revoked_token_is_refused_by_the_next_request_at_every_process() {
                 assert_eq!(ask(url, &token).await, 200, "{role:?}");
             }
         }
-        let (ok, text) = run(&world.database, &["token", "revoke", &id.to_string()]);
+        let (ok, text) = run(&world.database, &["token", "revoke", &id.to_string(), "--reason", "leaked"]);
         assert!(ok, "{text}");
         for url in [&world.server.url, &beside.url] {
             assert_eq!(ask(url, &token).await, 401, "{role:?}");

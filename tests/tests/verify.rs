@@ -1,15 +1,24 @@
 //! `verify` finds whatever a superuser did to the log with the trigger lifted: by the chain, and by what was signed of it.
 
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use api::Role;
 use chrono::{TimeDelta, Utc};
 use ecomdash_tests::{
-    Shop,
+    Ecomdash, Shop,
     bodies::{line, order},
-    command_on, free_folder, run,
-    tampering::{cut_off, hex, keep, new_keys, plant, restore, rewrite, tamper, world},
+    client, command_on, free_folder,
+    raw_http::{forget_peak, memory_kib},
+    run,
+    tampering::{cut_off, hex, keep, lengthen, new_keys, plant, restore, rewrite, tamper, world},
 };
 use event_store::{Checkpoint, Database, FaultKind, Trust, Verified, events, sign, sign_if_due, verify, verify_with};
 use futures::TryStreamExt;
-use serde_json::Value;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
 use vault::{MasterRing, SigningKeys};
 
 #[tokio::test]
@@ -329,4 +338,76 @@ async fn a_log_that_grows_and_is_signed_meanwhile_is_whole() {
     let verified = found(&store, &shop, &keys, &[]).await;
     assert_eq!((verified.events, verified.fault), (91, None));
     assert!(looks >= 10 && verified.checkpoints >= 5, "{looks} looks, {} checkpoints", verified.checkpoints);
+}
+
+/// Runs a command to its end. What it printed, and how much memory it took at most, in KiB.
+fn peak_of(command: &mut Command) -> (String, i64) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        // It may end in between.
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let now = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        peak = now.unwrap_or(0).max(peak);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    (String::from_utf8(output.stdout).unwrap(), peak)
+}
+
+/// By whoever asks, by the command, of a database or a bundle: of many short events as of some very long ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_of_any_length_is_verified_in_constant_memory_and_says_how_far_it_is() {
+    const MOST_KIB: i64 = 16 * 1024;
+    let (database, _, shop) = world().await;
+    let keys = MasterRing::generate_key().unwrap();
+    let server = Ecomdash::start(&["serve", "--port", "0"], &database, &[("SIGNING_KEYS", &keys)]);
+    let (store, mut superuser) = (database.open(), database.superuser().await);
+    let token = ecomdash_tests::issue_token(&store, Some(shop.id), Role::Auditor, None).await.unwrap();
+    let (_, public) = SigningKeys::parse(&keys).unwrap().public().remove(0);
+    let folder = free_folder();
+    let bundle = folder.join("bundle.ndjson").to_str().unwrap().to_owned();
+    let verify = |arguments: &[&str]| {
+        let mut command = command_on(&database);
+        command.arg("verify").args(arguments).env("SIGNING_KEYS", &keys);
+        peak_of(&mut command)
+    };
+    // What each takes of a log of a moderate length.
+    let measure = async || {
+        forget_peak(server.pid());
+        let url = format!("{}/api/audit/verify", server.url);
+        let answer = client().get(url).bearer_auth(token.secret.expose_secret()).send().await.unwrap();
+        let lines: Vec<Value> =
+            answer.text().await.unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of_server = memory_kib(server.pid(), "VmHWM");
+        let (text, of_log) = verify(&["--shop", &shop.domain]);
+        assert!(text.contains("unbroken"), "{text}");
+        let (_, of_writing) = verify(&["--shop", &shop.domain, "--export", &bundle]);
+        let (text, of_bundle) = verify(&["--bundle", &bundle, "--public-key", &public]);
+        assert!(text.contains("unbroken") && text.contains("by the given key"), "{text}");
+        (lines, [of_server, of_log, of_writing, of_bundle])
+    };
+    lengthen(&store, &mut superuser, &shop, 3_000, 100).await;
+    measure().await;
+    let (lines, before) = measure().await;
+    assert_eq!(lines.len(), 1, "nobody is told how far a short one is: {lines:?}");
+    for (events, bytes) in [(60_000, 100), (150, 400_000)] {
+        lengthen(&store, &mut superuser, &shop, events, bytes).await;
+        let (head, _) = store.begin(shop.id).await.unwrap().head().await.unwrap();
+        let (lines, after) = measure().await;
+        eprintln!("{before:?} {after:?} KiB");
+        let [progress @ .., outcome] = &lines[..] else { panic!("an outcome") };
+        assert_eq!((&outcome["valid"], &outcome["events"]), (&json!(true), &json!(head)), "{outcome}");
+        assert!(!progress.is_empty(), "of {head} events");
+        for line in progress {
+            let (events, of) = (line["progress"]["events"].as_i64().unwrap(), &line["progress"]["of"]);
+            assert!((50_000..=head).contains(&events) && *of == head, "{line}");
+        }
+        for (before, after) in before.iter().zip(after) {
+            assert!(after - before < MOST_KIB, "{events} events of {bytes} bytes: {before} became {after} KiB");
+        }
+    }
+    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -10,7 +10,10 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use compliance::ExportAnswer;
-use domain::export::{Built, Export, ExportCommand, ExportError, ExportRequest, ExportStatus};
+use domain::{
+    Subject,
+    export::{Built, Chosen, Export, ExportCommand, ExportError, ExportRequest, ExportStatus},
+};
 use event_store::{ShopTx, StoreError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -55,9 +58,10 @@ pub struct ExportAsked {
 #[schema(as = Export)]
 pub struct ExportInfo {
     id: String,
-    #[schema(value_type = String, pattern = "^(waiting|ready|expired|redacted)$")]
+    #[schema(value_type = String, pattern = "^(several|waiting|ready|expired|redacted)$")]
     status: Option<ExportStatus>,
-    /// Whose data, why, and who asks.
+    /// Whose data, why, and who asks; where Shopify named nobody by number and several have the address, these as `several`: somebody
+    /// has to choose.
     #[schema(value_type = Object)]
     request: Option<ExportRequest>,
     /// What was put together, and until when it can be fetched.
@@ -109,14 +113,15 @@ pub async fn request(
     let named = [&asked.customer_id, &asked.order_id, &asked.email, &asked.phone];
     let whom = customer_named(named.map(Option::as_deref))?;
     let mut tx = app.database.begin(handler.shop).await?;
-    match compliance::ask_export(&mut tx, &whom, &reason, &handler.actor(), (app.clock)()).await? {
+    let answer = compliance::ask_export(&mut tx, &whom, &reason, &handler.actor(), (app.clock)()).await?;
+    tx.commit().await?;
+    match answer {
         ExportAnswer::Nobody => Err(ApiError::NotFound("nobody is known by that")),
         ExportAnswer::Several(found) => {
             let matches = found.iter().map(MatchInfo::from).collect();
             Ok((StatusCode::OK, Json(ExportAsked { id: None, status: "several", matches })))
         }
         ExportAnswer::Asked(id) => {
-            tx.commit().await?;
             Ok((StatusCode::ACCEPTED, Json(ExportAsked { id: Some(id), status: "waiting", matches: Vec::new() })))
         }
     }
@@ -172,6 +177,45 @@ async fn shown(tx: &mut ShopTx, id: String) -> Result<Json<ExportInfo>, ApiError
     Ok(Json(ExportInfo::of(id, export)))
 }
 
+/// Who is meant of several.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    /// One or more of the export's `several`, like `customer:42`.
+    #[schema(min_items = 1)]
+    subjects: Vec<String>,
+    /// By what it is known that it is they; kept for ever, so without anybody's address or number.
+    #[schema(max_length = 200)]
+    reason: String,
+}
+
+/// Says who is meant of several who have the address that was asked with. It is put together then.
+#[utoipa::path(
+    post, path = "/api/compliance/exports/{id}/choose", tag = "compliance", operation_id = "choose_for_export",
+    params(("id" = String, Path, description = "The export's id")),
+    request_body = Choice,
+    responses(
+        (status = 200, description = "The export", body = ExportInfo),
+        (status = 400, description = "It cannot be understood; the detail says what to change"),
+        (status = 404, description = "Not there, or another shop's"),
+        (status = 409, description = "As it stands it cannot be; the detail says why"),
+    ),
+    security(("bearer" = ["compliance"])),
+)]
+pub async fn choose(
+    handler: Handler,
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+    body: Result<Json<Choice>, JsonRejection>,
+) -> Result<Json<ExportInfo>, ApiError> {
+    let (id, Json(choice)) = (id_of(path)?, body?);
+    let reason = reason_of(&choice.reason)?.to_string();
+    let subjects: Result<Vec<Subject>, _> = choice.subjects.iter().map(|subject| subject.parse()).collect();
+    let subjects = subjects.map_err(|_| bad("`subjects` are like `customer:42`"))?;
+    let chosen = Chosen { subjects, reason, by: handler.actor(), at: (app.clock)() };
+    tell(handler, &app, id, ExportCommand::Choose(chosen)).await
+}
+
 /// Lets one that can be fetched no more be put together again.
 #[utoipa::path(
     post, path = "/api/compliance/exports/{id}/renew", tag = "compliance", operation_id = "renew_export",
@@ -188,10 +232,14 @@ pub async fn renew(
     State(app): State<App>,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ExportInfo>, ApiError> {
-    let (id, by) = (id_of(path)?, handler.actor());
+    let id = id_of(path)?;
+    let command = ExportCommand::Renew { by: handler.actor(), at: (app.clock)() };
+    tell(handler, &app, id, command).await
+}
+
+async fn tell(handler: Handler, app: &App, id: String, command: ExportCommand) -> Result<Json<ExportInfo>, ApiError> {
     let mut tx = app.database.begin(handler.shop).await?;
-    let command = ExportCommand::Renew { by: by.clone(), at: (app.clock)() };
-    compliance::tell_export(&mut tx, &id, command, &by).await.map_err(refused)?;
+    compliance::tell_export(&mut tx, &id, command, &handler.actor()).await.map_err(refused)?;
     ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
     let shown = shown(&mut tx, id).await?;
     tx.commit().await?;

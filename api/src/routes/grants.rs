@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::redactions::{PageQuery, cut, reason_of};
+use super::redactions::{PageQuery, ReasonRequest, cut, id_of, reason_of};
 use crate::{ApiError, App, Role, auth::Handler, tokens};
 
 const UNKNOWN: ApiError = ApiError::NotFound("no such grant");
@@ -151,8 +151,10 @@ pub async fn list(
 #[utoipa::path(
     post, path = "/api/compliance/grants/{id}/revoke", tag = "compliance", operation_id = "revoke_grant",
     params(("id" = String, Path, description = "The grant's id")),
+    request_body = ReasonRequest,
     responses(
         (status = 200, description = "The grant", body = GrantInfo),
+        (status = 400, description = "The reason cannot be taken"),
         (status = 404, description = "Not there, or another shop's"),
     ),
     security(("bearer" = ["compliance"])),
@@ -161,14 +163,13 @@ pub async fn revoke(
     handler: Handler,
     State(app): State<App>,
     path: Result<Path<String>, PathRejection>,
+    body: Result<Json<ReasonRequest>, JsonRejection>,
 ) -> Result<Json<GrantInfo>, ApiError> {
-    let Path(id) = path?;
-    if id.contains('\0') {
-        return Err(UNKNOWN);
-    }
+    let id = id_of(path)?;
     let now = (app.clock)();
+    let said = ReasonRequest::said(body, &handler.actor(), now)?;
     let mut tx = app.database.begin(handler.shop).await?;
-    grant::revoke(&mut tx, &id, &handler.actor(), now).await.map_err(refusal)?;
+    grant::revoke(&mut tx, &id, said).await.map_err(refusal)?;
     let shown = shown(&mut tx, id, now).await?;
     tx.commit().await?;
     Ok(Json(shown))

@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use compliance::{Answer, Ask, Match, Reason, Whom};
 use domain::{
     ids::{CustomerId, OrderId},
-    redaction::{Erased, Receipt, Redaction, RedactionCommand, RedactionError, Request, Status},
+    redaction::{Erased, Receipt, Redaction, RedactionCommand, RedactionError, Request, Said, Status},
 };
 use event_store::StoreError;
 use serde::{Deserialize, Serialize};
@@ -163,13 +163,21 @@ pub(super) fn cut<T>(page: &mut Vec<T>, limit: i64) -> Option<&T> {
     page.last().filter(|_| has_more)
 }
 
-/// Why a hold is put on one.
+/// Why something is done.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct HoldRequest {
-    /// Which law or case; kept for ever.
+pub struct ReasonRequest {
+    /// Which law or case; kept for ever, so without anybody's address or number.
     #[schema(max_length = 200)]
     reason: String,
+}
+
+impl ReasonRequest {
+    /// The word of whoever asks, for this reason.
+    pub(super) fn said(body: Result<Json<Self>, JsonRejection>, by: &str, at: DateTime<Utc>) -> Result<Said, ApiError> {
+        let Json(Self { reason }) = body?;
+        Ok(reason_of(&reason)?.said_by(by, at))
+    }
 }
 
 /// Asks that a customer be erased, or the shop. It is waited with, so that it can be cancelled, unless another person confirms
@@ -201,7 +209,8 @@ pub async fn request(
         _ => return Err(bad("`kind` is `customer` or `shop`")),
     };
     if asked.dry_run {
-        let plan = compliance::plan(&app.database, handler.shop, &whom).await?;
+        let said = reason.said_by(&handler.actor(), (app.clock)());
+        let plan = compliance::plan(&app.database, handler.shop, &whom, &said).await?;
         let matches = plan.matches.iter().map(MatchInfo::from).collect();
         return Ok((StatusCode::OK, Json(RedactionAnswer { id: None, status: "dry_run", due_at: None, matches })));
     }
@@ -214,14 +223,15 @@ pub async fn request(
         all: asked.all,
     };
     let mut tx = app.database.begin(handler.shop).await?;
-    match compliance::ask(&mut tx, ask).await? {
+    let answer = compliance::ask(&mut tx, ask).await?;
+    tx.commit().await?;
+    match answer {
         Answer::Nobody => Err(ApiError::NotFound("nobody is known by that")),
         Answer::Several(found) => {
             let matches = found.iter().map(MatchInfo::from).collect();
             Ok((StatusCode::OK, Json(RedactionAnswer { id: None, status: "several", due_at: None, matches })))
         }
         Answer::Asked { id, due_at, matches } => {
-            tx.commit().await?;
             let matches = matches.iter().map(MatchInfo::from).collect();
             let answer = RedactionAnswer { id: Some(id), status: "waiting", due_at, matches };
             Ok((StatusCode::ACCEPTED, Json(answer)))
@@ -317,8 +327,10 @@ async fn shown(tx: &mut event_store::ShopTx, id: String) -> Result<Json<Redactio
 #[utoipa::path(
     post, path = "/api/compliance/redactions/{id}/confirm", tag = "compliance",
     params(("id" = String, Path, description = "The redaction's id")),
+    request_body = ReasonRequest,
     responses(
         (status = 200, description = "The redaction", body = RedactionInfo),
+        (status = 400, description = "The reason cannot be taken"),
         (status = 404, description = "Not there, or another shop's"),
         (status = 409, description = "As it stands it cannot be; the detail says why"),
     ),
@@ -328,16 +340,19 @@ pub async fn confirm(
     handler: Handler,
     State(app): State<App>,
     path: Result<Path<String>, PathRejection>,
+    body: Result<Json<ReasonRequest>, JsonRejection>,
 ) -> Result<Json<RedactionInfo>, ApiError> {
-    act(handler, &app, path, |by, at| RedactionCommand::Confirm { by, at }).await
+    act(handler, &app, path, body, RedactionCommand::Confirm).await
 }
 
 /// Takes it back, while it is not done.
 #[utoipa::path(
     post, path = "/api/compliance/redactions/{id}/cancel", tag = "compliance",
     params(("id" = String, Path, description = "The redaction's id")),
+    request_body = ReasonRequest,
     responses(
         (status = 200, description = "The redaction", body = RedactionInfo),
+        (status = 400, description = "The reason cannot be taken"),
         (status = 404, description = "Not there, or another shop's"),
         (status = 409, description = "As it stands it cannot be; the detail says why"),
     ),
@@ -347,15 +362,16 @@ pub async fn cancel(
     handler: Handler,
     State(app): State<App>,
     path: Result<Path<String>, PathRejection>,
+    body: Result<Json<ReasonRequest>, JsonRejection>,
 ) -> Result<Json<RedactionInfo>, ApiError> {
-    act(handler, &app, path, |by, at| RedactionCommand::Cancel { by, at }).await
+    act(handler, &app, path, body, RedactionCommand::Cancel).await
 }
 
 /// Puts a legal hold on it: it is not done until the hold is released.
 #[utoipa::path(
     post, path = "/api/compliance/redactions/{id}/hold", tag = "compliance",
     params(("id" = String, Path, description = "The redaction's id")),
-    request_body = HoldRequest,
+    request_body = ReasonRequest,
     responses(
         (status = 200, description = "The redaction", body = RedactionInfo),
         (status = 400, description = "The reason cannot be taken"),
@@ -368,19 +384,20 @@ pub async fn hold(
     handler: Handler,
     State(app): State<App>,
     path: Result<Path<String>, PathRejection>,
-    body: Result<Json<HoldRequest>, JsonRejection>,
+    body: Result<Json<ReasonRequest>, JsonRejection>,
 ) -> Result<Json<RedactionInfo>, ApiError> {
-    let Json(HoldRequest { reason }) = body?;
-    let reason = reason_of(&reason)?;
-    act(handler, &app, path, |by, at| RedactionCommand::Hold { reason: reason.to_string(), by, at }).await
+    let hold = |Said { by, reason, at }| RedactionCommand::Hold { reason: reason.unwrap_or_default(), by, at };
+    act(handler, &app, path, body, hold).await
 }
 
 /// Lifts the legal hold.
 #[utoipa::path(
     post, path = "/api/compliance/redactions/{id}/release", tag = "compliance",
     params(("id" = String, Path, description = "The redaction's id")),
+    request_body = ReasonRequest,
     responses(
         (status = 200, description = "The redaction", body = RedactionInfo),
+        (status = 400, description = "The reason cannot be taken"),
         (status = 404, description = "Not there, or another shop's"),
         (status = 409, description = "As it stands it cannot be; the detail says why"),
     ),
@@ -390,20 +407,22 @@ pub async fn release(
     handler: Handler,
     State(app): State<App>,
     path: Result<Path<String>, PathRejection>,
+    body: Result<Json<ReasonRequest>, JsonRejection>,
 ) -> Result<Json<RedactionInfo>, ApiError> {
-    act(handler, &app, path, |by, at| RedactionCommand::Release { by, at }).await
+    act(handler, &app, path, body, RedactionCommand::Release).await
 }
 
 async fn act(
     handler: Handler,
     app: &App,
     path: Result<Path<String>, PathRejection>,
-    command: impl FnOnce(String, DateTime<Utc>) -> RedactionCommand,
+    body: Result<Json<ReasonRequest>, JsonRejection>,
+    command: impl FnOnce(Said) -> RedactionCommand,
 ) -> Result<Json<RedactionInfo>, ApiError> {
     let id = id_of(path)?;
     let by = handler.actor();
+    let command = command(ReasonRequest::said(body, &by, (app.clock)())?);
     let mut tx = app.database.begin(handler.shop).await?;
-    let command = command(by.clone(), (app.clock)());
     if let Err(error) = compliance::tell(&mut tx, &id, command, &by).await {
         return Err(match error {
             StoreError::Refused(reason) => match reason.downcast::<RedactionError>() {

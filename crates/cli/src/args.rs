@@ -8,6 +8,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, builder::PossibleValuesParser};
 use compliance::{Reason, Who};
 use domain::{
     Currency, Zone,
+    redaction::Said,
     snapshot::{AGGREGATE_TYPES, all_event_types},
 };
 use ingest::InboxStatus;
@@ -174,31 +175,51 @@ pub enum RedactCommand {
     /// Shows a redaction, with its receipt once it is done
     Show(WhichRedaction),
     /// Puts a legal hold on one
-    Hold {
-        /// Which, and who says so
-        #[command(flatten)]
-        which: WhichRedaction,
-        /// Which law or case
-        #[arg(long)]
-        reason: Reason,
-    },
+    Hold(ToRedaction),
     /// Lifts the hold
-    Release(WhichRedaction),
+    Release(ToRedaction),
     /// Says, as another person than who asked, that it is not to be waited with
-    Confirm(WhichRedaction),
+    Confirm(ToRedaction),
     /// Takes it back, while it is not done
-    Cancel(WhichRedaction),
+    Cancel(ToRedaction),
+}
+
+/// At whose word something is done, and why.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct SaidArgs {
+    /// Why: which case, which law; kept for ever, so without anybody's address or number
+    #[arg(long)]
+    pub reason: Reason,
+    /// Who says so; kept for ever, as the reason is
+    #[arg(long, default_value = "command")]
+    pub by: Who,
+}
+
+impl SaidArgs {
+    /// As it is kept.
+    #[must_use]
+    pub fn said(&self, at: DateTime<Utc>) -> Said {
+        self.reason.said_by(&self.by.to_string(), at)
+    }
+}
+
+/// Something that is done to a redaction.
+#[derive(Debug, ClapArgs)]
+pub struct ToRedaction {
+    /// Which
+    #[command(flatten)]
+    pub which: WhichRedaction,
+    /// At whose word, and why
+    #[command(flatten)]
+    pub said: SaidArgs,
 }
 
 /// Why somebody is to be erased, and at whose word.
 #[derive(Debug, ClapArgs)]
 pub struct AskArgs {
-    /// Why; kept for ever, so without anybody's address or number
-    #[arg(long)]
-    pub reason: Reason,
-    /// Who asks; kept for ever, as the reason is
-    #[arg(long, default_value = "command")]
-    pub by: Who,
+    /// Why, and who asks
+    #[command(flatten)]
+    pub said: SaidArgs,
     /// Shows who would be erased, and does nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -245,7 +266,7 @@ pub struct PersonArgs {
     pub phone: Option<String>,
 }
 
-/// Which redaction, and who says so.
+/// Which redaction.
 #[derive(Debug, ClapArgs)]
 pub struct WhichRedaction {
     /// Its id
@@ -253,9 +274,6 @@ pub struct WhichRedaction {
     /// Of which shop: its permanent domain, or our id
     #[arg(long)]
     pub shop: ShopName,
-    /// Who says so; kept for ever, as a reason is
-    #[arg(long, default_value = "command")]
-    pub by: Who,
 }
 
 /// `shop …`
@@ -306,6 +324,12 @@ pub enum TokenCommand {
         /// How long it is good: 90s, 15m, 2h, 30d [default: until it is revoked]
         #[arg(long, value_parser = parse_ttl)]
         ttl: Option<Duration>,
+        /// Why; kept for ever, so without anybody's address or number. Left out, no auditor and nobody who handles compliance is let in
+        #[arg(long, required_if_eq_any([("role", "auditor"), ("role", "compliance")]))]
+        reason: Option<Reason>,
+        /// Who says so; kept for ever, as the reason is
+        #[arg(long, default_value = "command")]
+        by: Who,
     },
     /// Lists the tokens of a shop, or the operators'
     List {
@@ -317,6 +341,9 @@ pub enum TokenCommand {
     Revoke {
         /// Its id, as `list` shows it
         id: Uuid,
+        /// At whose word, and why
+        #[command(flatten)]
+        said: SaidArgs,
     },
 }
 
@@ -454,15 +481,12 @@ pub enum GrantCommand {
         /// The id of the auditor's token, as `token list` shows it
         #[arg(long)]
         token: Uuid,
-        /// Why; kept for ever, so without anybody's address or number
-        #[arg(long)]
-        reason: Reason,
         /// For so many hours
         #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=72))]
         hours: u32,
-        /// Who grants it; kept for ever, as the reason is
-        #[arg(long, default_value = "command")]
-        by: Who,
+        /// Why, and who grants it
+        #[command(flatten)]
+        said: SaidArgs,
     },
     /// Lists a shop's grants, newest first
     List {
@@ -477,9 +501,9 @@ pub enum GrantCommand {
         /// Of which shop
         #[arg(long)]
         shop: ShopDomain,
-        /// Who says so; kept for ever, as a reason is
-        #[arg(long, default_value = "command")]
-        by: Who,
+        /// At whose word, and why
+        #[command(flatten)]
+        said: SaidArgs,
     },
 }
 

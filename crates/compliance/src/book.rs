@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{
     ShopId,
-    redaction::{Actor, Erased, Receipt, Redaction, RedactionCommand, Request, Status},
+    redaction::{Actor, Erased, Receipt, Redaction, RedactionCommand, Request, Said, Status},
 };
 use event_store::{Database, ShopTx, StoreError};
 use serde::{Deserialize, Serialize};
@@ -199,7 +199,8 @@ pub enum Redone {
     Again,
 }
 
-/// Does a redaction again that a restore undid.
+/// Does a redaction again that a restore undid. Before that, `settle` turns what waits of the shop into events, as it may be of them,
+/// too; `false`: some of it still waits.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -208,8 +209,9 @@ pub async fn redo(
     entry: &Entry,
     signing: &SigningKeys,
     now: DateTime<Utc>,
+    settle: impl AsyncFnOnce() -> Result<bool, StoreError>,
 ) -> Result<Redone, StoreError> {
-    let by = || "restore".to_owned();
+    let said = || Said { by: "restore".to_owned(), reason: Some("a restore undid it".to_owned()), at: now };
     let mut tx = database.begin(entry.shop).await?;
     match tx.head().await {
         Err(StoreError::NoSuchShop(_)) => return Ok(Redone::NoSuchShop),
@@ -219,18 +221,24 @@ pub async fn redo(
     if known.receipt.is_some() {
         return Ok(Redone::Already);
     }
+    tx.rollback().await?;
+    if !settle().await? {
+        return Err(StoreError::Refused("deliveries of the shop wait that others are working on".into()));
+    }
+    let mut tx = database.begin(entry.shop).await?;
+    let known: Redaction = tx.load(&entry.id).await?;
     if known.erased.is_none() {
         if known.request.is_none() {
-            tell(&mut tx, &entry.id, RedactionCommand::Request(entry.request.clone()), &by()).await?;
+            tell(&mut tx, &entry.id, RedactionCommand::Request(entry.request.clone()), &said().by).await?;
         }
         if known.status() == Some(Status::Held) {
             // What was odd about the request is beneath a legal hold, and is released by itself.
             for _ in [&known.hold, &known.oddity].into_iter().flatten() {
-                tell(&mut tx, &entry.id, RedactionCommand::Release { by: by(), at: now }, &by()).await?;
+                tell(&mut tx, &entry.id, RedactionCommand::Release(said()), &said().by).await?;
             }
         }
         if known.confirmed_by.is_none() {
-            tell(&mut tx, &entry.id, RedactionCommand::Confirm { by: by(), at: now }, &by()).await?;
+            tell(&mut tx, &entry.id, RedactionCommand::Confirm(said()), &said().by).await?;
         }
     }
     tx.commit().await?;

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     Command, ShopId, Subject,
     customer::CustomerCommand,
+    document::DocumentCommand,
     ids::{CustomerId, OrderId},
     order::OrderCommand,
     redaction::{Erased, Redaction, RedactionCommand, RedactionError, Request},
@@ -103,18 +104,32 @@ pub(crate) async fn erase_with(
     // The others are found again by whom they name: they go in steps.
     let theirs = bodies_of(&mut tx, &named.subjects).await?;
     let_go_of_bodies(&mut tx, &deliveries.difference(&theirs).copied().collect()).await?;
-    let destroyed = tx.destroy_subjects(&named.subjects, &named.streams).await?;
+    let (keys, snapshots) = tx.destroy_subjects(&named.subjects, &named.streams).await?;
+    let (gone, exports) = drop_exports(&mut tx, &named.subjects, now).await?;
+    let (bodies, contacts) = (deliveries.len() as u64, contacts.len() as u64);
+    let tables = [
+        ("exports", exports),
+        ("inbox", bodies),
+        ("snapshots", snapshots),
+        ("subject_contacts", contacts),
+        ("subject_keys", keys),
+    ];
     let erased = Erased {
         subjects: named.subjects.iter().copied().collect(),
-        keys: destroyed.unsigned_abs(),
+        keys,
         streams: named.streams.len() as u64,
+        histories: named.streams.iter().map(|(kind, id)| format!("{kind}:{id}")).collect(),
+        tables: tables
+            .into_iter()
+            .filter(|(_, rows)| *rows > 0)
+            .map(|(table, rows)| (table.to_owned(), rows))
+            .collect(),
         values: fields.values().sum(),
         fields: fields.into_iter().collect(),
-        bodies: deliveries.len() as u64,
-        contacts: contacts.len() as u64,
+        bodies,
+        contacts,
         ..Erased::nothing(now)
     };
-    let gone = drop_exports(&mut tx, &named.subjects, now).await?;
     write(&mut tx, id, erased, gone).await?;
     tx.commit().await?;
     Ok(Some(Before { words, ledger, deliveries }))
@@ -271,11 +286,13 @@ async fn tell(tx: &mut ShopTx, id: &str, commands: Vec<Command>) -> Result<(), S
 }
 
 fn tombstone(kind: &str, stream: &str, redaction: &str) -> Option<Command> {
-    let number = stream.parse().ok()?;
     let redaction = redaction.to_owned();
+    let number = || stream.parse().ok();
     match kind {
-        "customer" => Some(Command::Customer(CustomerId(number), CustomerCommand::Redact { redaction })),
-        "order" => Some(Command::Order(OrderId(number), OrderCommand::Redact { redaction })),
+        "customer" => Some(Command::Customer(CustomerId(number()?), CustomerCommand::Redact { redaction })),
+        "order" => Some(Command::Order(OrderId(number()?), OrderCommand::Redact { redaction })),
+        "compliance_request" => Some(Command::Compliance(stream.to_owned(), DocumentCommand::Redact { redaction })),
+        // Nobody else's values are sealed as a person's.
         _ => None,
     }
 }

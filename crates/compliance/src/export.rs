@@ -16,7 +16,8 @@ use uuid::Uuid;
 use vault::SubjectKey;
 
 use crate::{
-    Match, Named, Reason, Whom, append, audit::replace, erase::in_steps, matches, states_before, states_without,
+    Match, Named, Reason, Whom, append, audit::replace, erase::in_steps, matches, person::record_lookup, states_before,
+    states_without,
 };
 
 /// How long an export can be fetched.
@@ -35,7 +36,7 @@ pub enum ExportAnswer {
     Asked(String),
 }
 
-/// Asks for an export. The caller commits.
+/// Asks for an export. Where nothing is asked for, that somebody was told who is known is recorded. The caller commits either.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -49,10 +50,9 @@ pub async fn ask_export(
     tx.lock_log().await?;
     tx.name_subjects().await?;
     let found = matches(tx, whom).await?;
-    match found.len() {
-        0 => return Ok(ExportAnswer::Nobody),
-        1 => {}
-        _ => return Ok(ExportAnswer::Several(found)),
+    if found.len() != 1 {
+        record_lookup(tx, whom, &found, "export", &reason.said_by(by, at)).await?;
+        return Ok(if found.is_empty() { ExportAnswer::Nobody } else { ExportAnswer::Several(found) });
     }
     let id = Uuid::now_v7().to_string();
     let request = ExportRequest {
@@ -218,34 +218,36 @@ async fn part(
     Ok(json!({ "subject": subject, "also": named.subjects, "histories": histories, "deliveries": deliveries }))
 }
 
-/// Lets go of exports in which somebody is who is erased now. The commands say so in their histories.
+/// Lets go of exports in which somebody is who is erased now. The commands say so in their histories; beside them, how many parts
+/// there were.
 pub(crate) async fn drop_exports(
     tx: &mut ShopTx,
     subjects: &BTreeSet<Subject>,
     now: DateTime<Utc>,
-) -> Result<Vec<Command>, StoreError> {
-    let mut commands = Vec::new();
+) -> Result<(Vec<Command>, u64), StoreError> {
+    let (mut commands, mut parts) = (Vec::new(), 0);
     for (id, export) in states_without::<Export>(tx, &[]).await? {
         if export.gone == Some(Gone::Redacted) {
             continue;
         }
-        let mut theirs: BTreeSet<Subject> = match export.request {
-            Some(request) => request.subjects.into_iter().chain(request.several).collect(),
-            None => BTreeSet::new(),
-        };
+        let Some(ExportRequest { subjects: asked, several, .. }) = export.request else { continue };
+        // Nothing is told of any of several, and somebody else of them may be meant.
+        if several.iter().any(|subject| !subjects.contains(subject)) {
+            continue;
+        }
+        let mut theirs: BTreeSet<Subject> = asked.into_iter().chain(several).collect();
         if export.gone.is_none() {
             // An order may be somebody else's, too.
             theirs = Named::of(tx, theirs).await?.subjects;
         }
         if !theirs.is_disjoint(subjects) {
             let shop = tx.shop();
-            sqlx::query!("DELETE FROM exports WHERE shop_id = $1 AND export_id = $2", shop.0, id)
-                .execute(&mut **tx)
-                .await?;
+            let gone = sqlx::query!("DELETE FROM exports WHERE shop_id = $1 AND export_id = $2", shop.0, id);
+            parts += gone.execute(&mut **tx).await?.rows_affected();
             commands.push(Command::Export(id, ExportCommand::Drop { why: Gone::Redacted, at: now }));
         }
     }
-    Ok(commands)
+    Ok((commands, parts))
 }
 
 /// What is handed out.
@@ -257,8 +259,6 @@ pub struct Document {
     pub shop: String,
     /// When it was put together.
     pub made_at: DateTime<Utc>,
-    /// Whoever is known by the address or number that was asked with, where these are several: nothing is told of any of them.
-    pub several: Vec<Subject>,
     /// Whoever it was asked of, `customer:42` …, of whom nothing personal is kept.
     pub nothing_kept_of: Vec<Subject>,
     /// For each other one what is kept: histories with all their events, and deliveries as they came.
@@ -274,7 +274,7 @@ pub async fn fetch(tx: &mut ShopTx, id: &str, form: &str, by: &str, at: DateTime
     let export: Export = tx.load(id).await?;
     let shop = tx.shop();
     let key = shop_key(tx).await?;
-    let (asked, several) = export.request.map(|request| (request.subjects, request.several)).unwrap_or_default();
+    let asked = export.request.map(|request| request.subjects).unwrap_or_default();
     let parts = sqlx::query!(
         "SELECT subject, sealed FROM exports WHERE shop_id = $1 AND export_id = $2 ORDER BY subject",
         shop.0,
@@ -301,5 +301,5 @@ pub async fn fetch(tx: &mut ShopTx, id: &str, form: &str, by: &str, at: DateTime
     let domain = entry.map(|entry| entry.domain.to_string()).unwrap_or_default();
     let made_at = export.built.map_or(at, |built| built.at);
     let nothing_kept_of = nothing.into_iter().collect();
-    Ok(Document { export: id.to_owned(), shop: domain, made_at, several, nothing_kept_of, kept })
+    Ok(Document { export: id.to_owned(), shop: domain, made_at, nothing_kept_of, kept })
 }

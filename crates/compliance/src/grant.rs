@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Command,
     grant::{Grant, GrantCommand, Issued, Read, Used},
+    redaction::Said,
 };
 use event_store::{ShopTx, StoreError};
 use uuid::Uuid;
@@ -42,8 +43,9 @@ pub async fn issue(
 ///
 /// # Errors
 /// [`StoreError::Refused`] with a [`domain::grant::GrantError`], or [`StoreError`].
-pub async fn revoke(tx: &mut ShopTx, id: &str, by: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
-    append(tx, Command::Grant(id.to_owned(), GrantCommand::Revoke { by: by.to_owned(), at }), by).await
+pub async fn revoke(tx: &mut ShopTx, id: &str, said: Said) -> Result<(), StoreError> {
+    let by = said.by.clone();
+    append(tx, Command::Grant(id.to_owned(), GrantCommand::Revoke(said)), &by).await
 }
 
 /// At most `limit` of a shop's grants, the newest first, those that were issued before one of them.

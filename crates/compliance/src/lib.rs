@@ -52,7 +52,10 @@ pub async fn tell(tx: &mut ShopTx, id: &str, command: RedactionCommand, by: &str
 }
 
 /// Appends what a command comes to, as `by`.
-async fn append(tx: &mut ShopTx, command: Command, by: &str) -> Result<(), StoreError> {
+///
+/// # Errors
+/// [`StoreError::Refused`] with the aggregate's reason, or [`StoreError`].
+pub async fn append(tx: &mut ShopTx, command: Command, by: &str) -> Result<(), StoreError> {
     let metadata = Metadata::from_source("command").with("actor", by);
     tx.execute(vec![Envelope::new(command, metadata)]).await?;
     Ok(())

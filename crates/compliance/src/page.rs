@@ -24,15 +24,7 @@ pub fn page(document: &Document) -> String {
     for subject in &document.nothing_kept_of {
         let _ = write!(html, "<p>Nothing personal is kept of {}.</p>", escaped(&labels::subject(&subject.to_string())));
     }
-    if !document.several.is_empty() {
-        let several: Vec<String> = document.several.iter().map(|of| labels::subject(&of.to_string())).collect();
-        let _ = write!(
-            html,
-            "<p>Several are known by what was asked with: {}. Nothing is told here, as what is kept of one is not for another: \
-             see who is meant, and ask for what is kept of that one.</p>",
-            escaped(&several.join(", ")),
-        );
-    } else if document.kept.is_empty() && document.nothing_kept_of.is_empty() {
+    if document.kept.is_empty() && document.nothing_kept_of.is_empty() {
         html += "<p>Nothing personal is kept of whoever was asked for.</p>";
     }
     for part in &document.kept {
@@ -127,7 +119,6 @@ mod tests {
             export: "1".to_owned(),
             shop: "a.myshopify.com".to_owned(),
             made_at: chrono::DateTime::UNIX_EPOCH,
-            several: Vec::new(),
             nothing_kept_of: Vec::new(),
             kept: vec![json!({ "subject": "customer:1", "deliveries": [], "histories": [{ "type": "order", "id": "1",
                 "events": [{ "event": "OrderPlaced", "recorded_at": "2026",

@@ -3,14 +3,19 @@
 use std::collections::BTreeSet;
 
 use domain::{
-    Subject,
+    Command, Subject,
     customer::Customer,
     ids::{CustomerId, OrderId},
+    lookup::{LookedUp, LookupCommand},
     order::Order,
+    redaction::Said,
     shop::Shop,
 };
 use event_store::{ShopTx, StoreError, Streams, shop_key};
+use uuid::Uuid;
 use vault::ContactKey;
+
+use crate::append;
 
 /// Who is meant.
 #[derive(Clone)]
@@ -25,6 +30,40 @@ pub enum Whom {
     Phone(ContactKey),
     /// Everybody in the shop, and the shop itself.
     Shop,
+}
+
+impl Whom {
+    /// By what, in a word.
+    fn by_what(&self) -> &'static str {
+        match self {
+            Self::Customer(_) => "customer",
+            Self::Order(_) => "order",
+            Self::Email(_) => "email",
+            Self::Phone(_) => "phone",
+            Self::Shop => "shop",
+        }
+    }
+}
+
+/// Records that somebody was told whom there is, or that there is nobody: who looked, for what purpose, by what, and why. The caller
+/// commits before the answer is given.
+pub(crate) async fn record_lookup(
+    tx: &mut ShopTx,
+    whom: &Whom,
+    found: &[Match],
+    purpose: &str,
+    said: &Said,
+) -> Result<(), StoreError> {
+    let Said { by, reason, at } = said.clone();
+    let made = LookedUp {
+        by_what: whom.by_what().to_owned(),
+        purpose: purpose.to_owned(),
+        found: found.iter().map(|found| found.subject).collect(),
+        reason: reason.unwrap_or_default(),
+        by,
+        at,
+    };
+    append(tx, Command::Lookup(Uuid::now_v7().to_string(), LookupCommand::Make(made)), &said.by).await
 }
 
 /// Whoever was found.

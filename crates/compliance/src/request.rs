@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     ShopId,
-    redaction::{RedactionCommand, Request},
+    redaction::{RedactionCommand, Request, Said},
 };
 use event_store::{Database, ShopTx, StoreError, name_subjects_by_and_by};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use crate::{
     Match, Whom,
     erase::in_steps,
     matches,
-    person::{and_merged, count_of},
+    person::{and_merged, count_of, record_lookup},
     tell,
 };
 
@@ -92,13 +92,21 @@ impl std::str::FromStr for Reason {
     }
 }
 
+impl Reason {
+    /// Somebody's word, for this reason.
+    #[must_use]
+    pub fn said_by(&self, by: &str, at: DateTime<Utc>) -> Said {
+        Said { by: by.to_owned(), reason: Some(self.0.clone()), at }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// Asks for a redaction. The caller commits.
+/// Asks for a redaction. Where nothing is asked for, that somebody was told who is known is recorded. The caller commits either.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -108,10 +116,9 @@ pub async fn ask(tx: &mut ShopTx, ask: Ask) -> Result<Answer, StoreError> {
         tx.name_subjects().await?;
     }
     let matches = matches(tx, &ask.whom).await?;
-    match (matches.len(), ask.all) {
-        (0, _) => return Ok(Answer::Nobody),
-        (1, _) | (_, true) => {}
-        _ => return Ok(Answer::Several(matches)),
+    if matches.len() != 1 && !(ask.all && matches.len() > 1) {
+        record_lookup(tx, &ask.whom, &matches, "redaction", &ask.reason.said_by(&ask.by, ask.at)).await?;
+        return Ok(if matches.is_empty() { Answer::Nobody } else { Answer::Several(matches) });
     }
     let id = Uuid::now_v7().to_string();
     // Nobody alone erases a shop.
@@ -133,11 +140,12 @@ pub async fn ask(tx: &mut ShopTx, ask: Ask) -> Result<Answer, StoreError> {
     Ok(Answer::Asked { id, due_at: (!needs_confirmation).then_some(due_at), matches })
 }
 
-/// What would be erased. Nothing is written but what a release before this one did not note.
+/// What would be erased. Nothing is written but that somebody was told who is known, and what a release before this one did not
+/// note.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn plan(database: &Database, shop: ShopId, whom: &Whom) -> Result<Plan, StoreError> {
+pub async fn plan(database: &Database, shop: ShopId, whom: &Whom, said: &Said) -> Result<Plan, StoreError> {
     name_subjects_by_and_by(database, shop).await?;
     let mut tx = database.begin(shop).await?;
     let matches = matches(&mut tx, whom).await?;
@@ -145,6 +153,10 @@ pub async fn plan(database: &Database, shop: ShopId, whom: &Whom) -> Result<Plan
         return Ok(Plan { streams: count_of(&mut tx, None).await?, matches, values: None });
     }
     let (matches, named) = and_merged(&mut tx, matches).await?;
+    record_lookup(&mut tx, whom, &matches, "redaction", said).await?;
+    // Not counted under the log's lock.
+    tx.commit().await?;
+    let mut tx = database.begin(shop).await?;
     let mut values = 0;
     for (kind, ids) in in_steps(&named.streams) {
         tx.each_event_of((kind, &ids), (0, i64::MAX), |event, _| {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use domain::{
     Command, ShopId, Subject,
-    redaction::{Erased, Redaction, RedactionCommand, RedactionError, Request, Status},
+    redaction::{Erased, Redaction, RedactionCommand, RedactionError, Request, Said, Status},
     shop::{Shop, ShopCommand},
 };
 use event_store::{Database, Envelope, Metadata, ShopTx, StoreError, events};
@@ -79,31 +79,33 @@ pub(crate) async fn erase_shop(
 
     let counts = sqlx::query!(
         r#"SELECT (SELECT count(*) FROM events WHERE shop_id = $1 AND sequence = 1) AS "streams!",
-                  (SELECT count(*) FROM inbox WHERE shop_id = $1 AND body IS NOT NULL) AS "bodies!",
-                  (SELECT count(*) FROM subject_contacts WHERE shop_id = $1) AS "contacts!""#,
+                  (SELECT count(*) FROM inbox WHERE shop_id = $1 AND body IS NOT NULL) AS "bodies!""#,
         shop.0,
     )
     .fetch_one(&mut *tx)
     .await?;
+    let tables = rows_let_go(&mut tx).await?;
+    let contacts = tables.iter().find(|(table, _)| table == "subject_contacts").map_or(0, |(_, rows)| *rows);
     let keys = tx.destroy_shop().await?;
     let erased = Erased {
         subjects: vec![Subject::Shop],
         keys: keys + u64::from(key.is_some()),
         streams: counts.streams.unsigned_abs(),
         bodies: counts.bodies.unsigned_abs(),
-        contacts: counts.contacts.unsigned_abs(),
+        contacts,
+        tables,
         goes_on_as,
         installed_again_at: since.filter(|_| goes_on_as.is_some()),
         // Sealed values are not counted: nobody is kept waiting for that.
         ..Erased::nothing(now)
     };
     // Whoever was waited with is erased with the shop.
-    let by = || "redaction".to_owned();
+    let said = || Said { by: "redaction".to_owned(), reason: Some("the shop is erased".to_owned()), at: now };
     let mut commands = Vec::new();
     for (other, state) in &others {
         let held = state.status() == Some(Status::Held);
-        let release = held.then(|| RedactionCommand::Release { by: by(), at: now });
-        let confirm = state.erased.is_none().then(|| RedactionCommand::Confirm { by: by(), at: now });
+        let release = held.then(|| RedactionCommand::Release(said()));
+        let confirm = state.erased.is_none().then(|| RedactionCommand::Confirm(said()));
         commands.extend(release.into_iter().chain(confirm).map(|command| Command::Redaction(other.clone(), command)));
     }
     if !commands.is_empty() {
@@ -146,7 +148,8 @@ async fn carry_over(tx: &mut ShopTx, new: ShopId, open: &[(String, Redaction)]) 
         let mut commands = vec![RedactionCommand::Request(request)];
         let held = redaction.hold.clone().zip(redaction.held_by.clone());
         commands.extend(held.map(|(reason, by)| RedactionCommand::Hold { reason, by, at }));
-        commands.extend(redaction.confirmed_by.clone().map(|by| RedactionCommand::Confirm { by, at }));
+        let confirmed = redaction.confirmed_by.clone().map(|by| Said { by, reason: None, at });
+        commands.extend(confirmed.map(RedactionCommand::Confirm));
         let metadata = Metadata::from_source("command").with("actor", by);
         let tell = |command| Envelope::new(Command::Redaction(id.clone(), command), metadata.clone());
         envelopes.extend(commands.into_iter().map(tell));
@@ -156,6 +159,33 @@ async fn carry_over(tx: &mut ShopTx, new: ShopId, open: &[(String, Redaction)]) 
         enqueue(tx, REDACT, 0.0).await?;
     }
     tx.turn_to(old).await
+}
+
+/// Of which tables an erased shop keeps nothing, and in which rows of theirs there is something. Its log stays.
+const LET_GO: [(&str, &str); 13] = [
+    ("daily_sales", "true"),
+    ("daily_sales_at", "true"),
+    ("directory", "true"),
+    ("exports", "true"),
+    ("inbox", "true"),
+    ("inbox_subjects", "true"),
+    ("order_list", "true"),
+    ("sale_fact", "true"),
+    ("shop_keys", "wrapped IS NOT NULL"),
+    ("snapshots", "true"),
+    ("subject_contacts", "true"),
+    ("subject_keys", "wrapped IS NOT NULL"),
+    ("subject_streams", "true"),
+];
+
+/// By how many rows there is something in these, where there is.
+async fn rows_let_go(tx: &mut ShopTx) -> Result<Vec<(String, u64)>, StoreError> {
+    let shop = tx.shop();
+    let counts = LET_GO
+        .map(|(table, what)| format!("SELECT '{table}', (SELECT count(*) FROM {table} WHERE shop_id = $1 AND {what})"));
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as(&counts.join(" UNION ALL ")).bind(shop.0).fetch_all(&mut **tx).await?;
+    Ok(rows.into_iter().filter(|(_, rows)| *rows > 0).map(|(table, rows)| (table, rows.unsigned_abs())).collect())
 }
 
 /// Lets go of all that is left of a shop whose key is destroyed, but for its log, a little at a time.
@@ -204,24 +234,8 @@ pub(crate) async fn look_at_shop(
         search.look_at_document(&event.metadata);
     }
     let mut tx = database.begin(shop).await?;
-    let left = sqlx::query_scalar!(
-        r#"SELECT (SELECT count(*) FROM shop_keys WHERE shop_id = $1 AND wrapped IS NOT NULL)
-                + (SELECT count(*) FROM subject_keys WHERE shop_id = $1 AND wrapped IS NOT NULL)
-                + (SELECT count(*) FROM inbox WHERE shop_id = $1)
-                + (SELECT count(*) FROM inbox_subjects WHERE shop_id = $1)
-                + (SELECT count(*) FROM subject_contacts WHERE shop_id = $1)
-                + (SELECT count(*) FROM snapshots WHERE shop_id = $1)
-                + (SELECT count(*) FROM exports WHERE shop_id = $1)
-                + (SELECT count(*) FROM sale_fact WHERE shop_id = $1)
-                + (SELECT count(*) FROM daily_sales WHERE shop_id = $1)
-                + (SELECT count(*) FROM daily_sales_at WHERE shop_id = $1)
-                + (SELECT count(*) FROM order_list WHERE shop_id = $1)
-                + (SELECT count(*) FROM directory WHERE shop_id = $1) AS "left!""#,
-        shop.0,
-    )
-    .fetch_one(&mut *tx)
-    .await?;
+    let left: u64 = rows_let_go(&mut tx).await?.iter().map(|(_, rows)| rows).sum();
     tx.commit().await?;
-    let found = search.found() as u64 + left.unsigned_abs();
+    let found = search.found() as u64 + left;
     Ok(Looked { found, links: links.unsigned_abs(), sums_unchanged: None })
 }

@@ -344,8 +344,8 @@ impl ShopTx {
     }
 
     /// Destroys keys, also of subjects that have none yet and so never get one; snapshots of the histories go with them.
-    /// Under the log's lock, and with an event, so that nobody decides on what was known before. Returns how many keys there
-    /// were.
+    /// Under the log's lock, and with an event, so that nobody decides on what was known before. Returns how many keys and
+    /// snapshots there were.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -353,9 +353,9 @@ impl ShopTx {
         &mut self,
         subjects: &BTreeSet<Subject>,
         streams: &Streams,
-    ) -> Result<i64, StoreError> {
+    ) -> Result<(u64, u64), StoreError> {
         let shop = self.shop();
-        sqlx::query!(
+        let snapshots = sqlx::query!(
             "DELETE FROM snapshots s
              USING UNNEST($2::text[], $3::text[]) AS o (aggregate_type, aggregate_id)
              WHERE s.shop_id = $1 AND s.aggregate_type = o.aggregate_type AND s.aggregate_id = o.aggregate_id",
@@ -367,7 +367,7 @@ impl ShopTx {
         .await?;
         let destroyed =
             sqlx::query_scalar!(r#"SELECT destroy_subjects($1, $2) AS "destroyed!""#, shop.0, &texts(subjects));
-        Ok(destroyed.fetch_one(&mut **self).await?)
+        Ok((destroyed.fetch_one(&mut **self).await?.unsigned_abs(), snapshots.rows_affected()))
     }
 }
 

@@ -61,5 +61,5 @@ impl PersonalFields for Checkout {
 
 impl Document for Checkout {
     const TYPE: &'static str = "checkout";
-    const EVENTS: [&'static str; 3] = ["CheckoutUpdated", "CheckoutReaffirmed", "CheckoutDeleted"];
+    const EVENTS: [&'static str; 4] = ["CheckoutUpdated", "CheckoutReaffirmed", "CheckoutDeleted", "CheckoutRedacted"];
 }

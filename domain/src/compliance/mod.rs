@@ -68,5 +68,6 @@ impl PersonalFields for ComplianceRequest {
 
 impl Document for ComplianceRequest {
     const TYPE: &'static str = "compliance_request";
-    const EVENTS: [&'static str; 3] = ["ComplianceRequested", "ComplianceRepeated", "ComplianceWithdrawn"];
+    const EVENTS: [&'static str; 4] =
+        ["ComplianceRequested", "ComplianceRepeated", "ComplianceWithdrawn", "ComplianceRedacted"];
 }

@@ -34,5 +34,5 @@ impl PersonalFields for Discount {
 
 impl Document for Discount {
     const TYPE: &'static str = "discount";
-    const EVENTS: [&'static str; 3] = ["DiscountUpdated", "DiscountReaffirmed", "DiscountDeleted"];
+    const EVENTS: [&'static str; 4] = ["DiscountUpdated", "DiscountReaffirmed", "DiscountDeleted", "DiscountRedacted"];
 }

@@ -19,8 +19,8 @@ pub trait Document:
 {
     /// The aggregate's type: `location` …
     const TYPE: &'static str;
-    /// How its events are called: `LocationUpdated`, `LocationReaffirmed`, `LocationDeleted`.
-    const EVENTS: [&'static str; 3];
+    /// How its events are called: `LocationUpdated`, `LocationReaffirmed`, `LocationDeleted`, `LocationRedacted`.
+    const EVENTS: [&'static str; 4];
 }
 
 /// A command to one document.
@@ -38,13 +38,18 @@ pub enum DocumentCommand<T> {
         /// When that was triggered, if the delivery says.
         at: Option<DateTime<Utc>>,
     },
+    /// Somebody whom it names was erased.
+    Redact {
+        /// By which redaction.
+        redaction: String,
+    },
 }
 
 impl<T: PersonalFields> PersonalFields for DocumentCommand<T> {
     fn personal_fields(&mut self, visit: Visit<'_>) {
         match self {
             Self::Observe { value, .. } => value.personal_fields(visit),
-            Self::ObserveDeletion { .. } => {}
+            Self::ObserveDeletion { .. } | Self::Redact { .. } => {}
         }
     }
 }
@@ -73,15 +78,21 @@ pub enum DocumentEvent<T> {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at: Option<DateTime<Utc>>,
     },
+    /// Somebody whom it names was erased: what is sealed for them cannot be opened.
+    Redacted {
+        /// By which redaction.
+        redaction: String,
+    },
 }
 
 impl<T: Document> DomainEvent for DocumentEvent<T> {
     fn event_type(&self) -> String {
-        let [updated, reaffirmed, deleted] = T::EVENTS;
+        let [updated, reaffirmed, deleted, redacted] = T::EVENTS;
         match self {
             Self::Updated { .. } => updated,
             Self::Reaffirmed { .. } => reaffirmed,
             Self::Deleted { .. } => deleted,
+            Self::Redacted { .. } => redacted,
         }
         .to_owned()
     }
@@ -104,11 +115,14 @@ pub struct Observed<T> {
     pub newest: Option<Member<T>>,
     /// A tombstone that wins.
     pub deleted: bool,
+    /// Somebody whom it names was erased.
+    #[serde(default)]
+    pub redacted: bool,
 }
 
 impl<T> Default for Observed<T> {
     fn default() -> Self {
-        Self { newest: None, deleted: false }
+        Self { newest: None, deleted: false, redacted: false }
     }
 }
 
@@ -116,6 +130,9 @@ impl<T: Document> Observed<T> {
     fn decide(&self, command: DocumentCommand<T>) -> Option<DocumentEvent<T>> {
         match (command, &self.newest) {
             (DocumentCommand::ObserveDeletion { at }, _) => (!self.deleted).then_some(DocumentEvent::Deleted { at }),
+            (DocumentCommand::Redact { redaction }, _) => {
+                (!self.redacted).then_some(DocumentEvent::Redacted { redaction })
+            }
             (DocumentCommand::Observe { version, .. }, Some(known)) if version <= known.version => None,
             (DocumentCommand::Observe { version, value }, Some(known)) if value == known.value => {
                 Some(DocumentEvent::Reaffirmed { version })
@@ -144,6 +161,7 @@ impl<T: Document> Aggregate for Observed<T> {
             DocumentEvent::Updated { version, value } => Member::join(&mut self.newest, version, value),
             DocumentEvent::Reaffirmed { version } => Member::vouch(&mut self.newest, version),
             DocumentEvent::Deleted { .. } => self.deleted = true,
+            DocumentEvent::Redacted { .. } => self.redacted = true,
         }
     }
 }

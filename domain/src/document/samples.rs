@@ -27,5 +27,6 @@ pub fn of<T>(value: T) -> Vec<DocumentEvent<T>> {
         DocumentEvent::Updated { version, value },
         DocumentEvent::Reaffirmed { version },
         DocumentEvent::Deleted { at: Some(at("2026-11-06T12:00:00Z")) },
+        DocumentEvent::Redacted { redaction: "0199c0de-0000-7000-8000-000000000001".to_owned() },
     ]
 }

@@ -28,7 +28,16 @@ fn the_order_of_arrival_does_not_matter() {
         observe(2, 20),
         observe(3, 20),
         DocumentCommand::ObserveDeletion { at: Some(at(1)) },
+        DocumentCommand::Redact { redaction: "1".to_owned() },
     ]);
+}
+
+#[test]
+fn a_tombstone_is_set_once_and_what_is_told_later_is_taken_in() {
+    let redact = || DocumentCommand::Redact { redaction: "1".to_owned() };
+    let draft = Applied::<Observed<DraftOrder>>::of([observe(1, 10), redact(), redact(), observe(2, 20)]);
+    assert_eq!(draft.events, ["DraftOrderUpdated", "DraftOrderRedacted", "DraftOrderUpdated"]);
+    assert!(draft.state.redacted);
 }
 
 #[test]

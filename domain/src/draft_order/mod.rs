@@ -44,5 +44,6 @@ impl PersonalFields for DraftOrder {
 
 impl Document for DraftOrder {
     const TYPE: &'static str = "draft_order";
-    const EVENTS: [&'static str; 3] = ["DraftOrderUpdated", "DraftOrderReaffirmed", "DraftOrderDeleted"];
+    const EVENTS: [&'static str; 4] =
+        ["DraftOrderUpdated", "DraftOrderReaffirmed", "DraftOrderDeleted", "DraftOrderRedacted"];
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use super::event::{Built, ExportEvent, ExportRequest, Gone};
+use super::event::{Built, Chosen, ExportEvent, ExportRequest, Gone};
 use crate::{
     personal::{PersonalFields, Visit},
     redaction::Actor,
@@ -27,6 +27,8 @@ pub struct Export {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExportStatus {
+    /// Several are known by what was asked with: somebody has to choose.
+    Several,
     /// It is being put together.
     Waiting,
     /// It can be fetched.
@@ -42,6 +44,8 @@ pub enum ExportStatus {
 pub enum ExportCommand {
     /// Somebody is to be told. Asking twice is asking once.
     Request(ExportRequest),
+    /// Who is meant of several.
+    Choose(Chosen),
     /// It is put together.
     Build(Built),
     /// Somebody fetches it.
@@ -75,6 +79,15 @@ pub enum ExportError {
     /// Nobody asked for it.
     #[error("there is no such export")]
     Unknown,
+    /// It is not known yet whose data it is to be.
+    #[error("several are known by what was asked with: choose who is meant")]
+    Several,
+    /// There is nobody to be chosen from.
+    #[error("it is known who is meant")]
+    NotSeveral,
+    /// Whoever is chosen is none of those who are known by what was asked with.
+    #[error("choose one or more of those who are known by what was asked with")]
+    NotOneOfThem,
     /// Nothing is there to be fetched yet.
     #[error("it is being put together")]
     NotBuilt,
@@ -90,9 +103,10 @@ impl Export {
     /// How it stands; `None` where nobody asked for it.
     #[must_use]
     pub fn status(&self) -> Option<ExportStatus> {
-        self.request.as_ref()?;
+        let request = self.request.as_ref()?;
         Some(match (self.gone, &self.built) {
             (Some(Gone::Redacted), _) => ExportStatus::Redacted,
+            _ if !request.several.is_empty() => ExportStatus::Several,
             (Some(Gone::Expired), _) => ExportStatus::Expired,
             (None, Some(_)) => ExportStatus::Ready,
             (None, None) => ExportStatus::Waiting,
@@ -114,6 +128,15 @@ impl Export {
         }
         let status = self.status().ok_or(ExportError::Unknown)?;
         match (command, status) {
+            (C::Choose(chosen), S::Several) => {
+                let is_known = |subject| self.request.iter().any(|request| request.several.contains(subject));
+                match !chosen.subjects.is_empty() && chosen.subjects.iter().all(is_known) {
+                    true => Ok(Some(E::ExportChosen(chosen))),
+                    false => Err(ExportError::NotOneOfThem),
+                }
+            }
+            (C::Choose(_), S::Waiting | S::Ready | S::Expired) => Err(ExportError::NotSeveral),
+            (C::Fetch { .. }, S::Several) => Err(ExportError::Several),
             (C::Build(built), S::Waiting) => Ok(Some(E::ExportBuilt(built))),
             (C::Fetch { at, .. }, S::Ready) if self.built.as_ref().is_some_and(|built| at >= built.expires_at) => {
                 Err(ExportError::Expired)
@@ -121,8 +144,8 @@ impl Export {
             (C::Fetch { by, form, at }, S::Ready) => Ok(Some(E::ExportFetched { by, form, at })),
             (C::Fetch { .. }, S::Waiting) => Err(ExportError::NotBuilt),
             (C::Fetch { .. }, S::Expired) => Err(ExportError::Expired),
-            (C::Fetch { .. } | C::Renew { .. }, S::Redacted) => Err(ExportError::Redacted),
-            (C::Drop { why: why @ Gone::Redacted, at }, S::Waiting | S::Ready | S::Expired)
+            (C::Fetch { .. } | C::Renew { .. } | C::Choose(_), S::Redacted) => Err(ExportError::Redacted),
+            (C::Drop { why: why @ Gone::Redacted, at }, S::Several | S::Waiting | S::Ready | S::Expired)
             | (C::Drop { why, at }, S::Ready) => Ok(Some(E::ExportGone { why, at })),
             (C::Renew { by, at }, S::Expired) => Ok(Some(E::ExportRenewed { by, at })),
             (C::Build(_) | C::Drop { .. } | C::Renew { .. }, _) => Ok(None),
@@ -148,6 +171,16 @@ impl Aggregate for Export {
     fn apply(&mut self, event: ExportEvent) {
         match event {
             ExportEvent::ExportRequested(request) => self.request = Some(request),
+            ExportEvent::ExportChosen(chosen) => {
+                if let Some(request) = &mut self.request {
+                    request.several.clear();
+                    request.subjects.extend(chosen.subjects);
+                    request.subjects.sort_unstable();
+                    request.subjects.dedup();
+                }
+                // What an earlier release put together told of nobody.
+                (self.built, self.gone) = (None, None);
+            }
             ExportEvent::ExportBuilt(built) => self.built = Some(built),
             ExportEvent::ExportFetched { at, .. } => self.fetched_at = self.fetched_at.or(Some(at)),
             ExportEvent::ExportGone { why, .. } => (self.built, self.gone) = (None, Some(why)),

@@ -11,6 +11,8 @@ use crate::{command::Stored, personal::Subject, redaction::Actor};
 pub enum ExportEvent {
     /// Somebody is to be told what is kept of them.
     ExportRequested(ExportRequest),
+    /// Who is meant of several.
+    ExportChosen(Chosen),
     /// It is put together, and can be fetched for a while.
     ExportBuilt(Built),
     /// Somebody fetched it.
@@ -53,9 +55,22 @@ pub struct ExportRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
     /// Whoever is known by the address or number that Shopify asks with, where these are several: what is kept of one is not for
-    /// another's eyes, so somebody has to choose, and ask for that one by number.
+    /// another's eyes, so somebody has to choose before anything is put together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub several: Vec<Subject>,
+}
+
+/// Who is meant of several that are known by what was asked with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// Whose data it is to be.
+    pub subjects: Vec<Subject>,
+    /// By what somebody knows that it is they. Not who.
+    pub reason: String,
+    /// Who says so.
+    pub by: Actor,
+    /// When.
+    pub at: DateTime<Utc>,
 }
 
 /// What was put together.
@@ -87,6 +102,7 @@ impl DomainEvent for ExportEvent {
     fn event_type(&self) -> String {
         match self {
             Self::ExportRequested(_) => "ExportRequested",
+            Self::ExportChosen(_) => "ExportChosen",
             Self::ExportBuilt(_) => "ExportBuilt",
             Self::ExportFetched { .. } => "ExportFetched",
             Self::ExportGone { .. } => "ExportGone",
@@ -102,7 +118,8 @@ impl DomainEvent for ExportEvent {
 
 impl Stored for ExportEvent {
     fn knows(event_type: &str, event_version: &str) -> bool {
-        const KNOWN: [&str; 5] = ["ExportRequested", "ExportBuilt", "ExportFetched", "ExportGone", "ExportRenewed"];
+        const KNOWN: [&str; 6] =
+            ["ExportRequested", "ExportChosen", "ExportBuilt", "ExportFetched", "ExportGone", "ExportRenewed"];
         event_version == "1" && KNOWN.contains(&event_type)
     }
 }

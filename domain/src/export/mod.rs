@@ -8,4 +8,4 @@ pub mod samples;
 mod tests;
 
 pub use aggregate::{Export, ExportCommand, ExportError, ExportStatus};
-pub use event::{Built, ExportEvent, ExportRequest, Gone};
+pub use event::{Built, Chosen, ExportEvent, ExportRequest, Gone};

@@ -1,6 +1,6 @@
 //! A sample of every event: its stored bytes never change, whatever becomes of the types.
 
-use super::{Built, ExportEvent, ExportRequest, Gone};
+use super::{Built, Chosen, ExportEvent, ExportRequest, Gone};
 use crate::{document::samples::at, ids::CustomerId, personal::Subject};
 
 /// Every event, with every field filled.
@@ -23,6 +23,12 @@ pub fn samples() -> Vec<ExportEvent> {
             at: at("2026-11-01T12:00:00Z"),
             request: Some("data_request/9999".to_owned()),
             several: vec![Subject::Customer(CustomerId(8)), Subject::Customer(CustomerId(9))],
+        }),
+        ExportEvent::ExportChosen(Chosen {
+            subjects: vec![Subject::Customer(CustomerId(8))],
+            reason: "case 12: seen by letter".to_owned(),
+            by: by(),
+            at: at("2026-11-01T12:30:00Z"),
         }),
         ExportEvent::ExportRenewed { by: by(), at: at("2026-11-09T12:00:00Z") },
         ExportEvent::ExportGone { why: Gone::Expired, at: at("2026-11-08T12:00:01Z") },

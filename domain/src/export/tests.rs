@@ -2,6 +2,7 @@ use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, test::TestFramework};
 
 use super::*;
+use crate::{ids::CustomerId, personal::Subject};
 
 fn at(hour: u32) -> DateTime<Utc> {
     format!("2026-11-01T{hour:02}:00:00Z").parse().unwrap()
@@ -59,12 +60,44 @@ fn it_is_built_fetched_as_often_as_one_likes_and_expires() {
 }
 
 #[test]
+fn of_several_somebody_chooses_before_anything_is_put_together() {
+    use ExportStatus::{Ready, Several, Waiting};
+    let subject = |id| Subject::Customer(CustomerId(id));
+    let asked = || {
+        let ExportCommand::Request(request) = request() else { unreachable!() };
+        ExportCommand::Request(ExportRequest { several: vec![subject(7), subject(8)], ..request })
+    };
+    let choose = |ids: &[u64]| {
+        let (reason, by) = ("seen by letter".to_owned(), "ann".to_owned());
+        ExportCommand::Choose(Chosen { subjects: ids.iter().copied().map(subject).collect(), reason, by, at: at(2) })
+    };
+    assert_eq!(after(vec![asked(), build()]), (Ok(0), Some(Several), true));
+    assert_eq!(after(vec![asked(), fetch()]), (Err(ExportError::Several), Some(Several), true));
+    for nobody in [&[][..], &[9], &[7, 9]] {
+        assert_eq!(after(vec![asked(), choose(nobody)]).0, Err(ExportError::NotOneOfThem));
+    }
+    assert_eq!(after(vec![asked(), choose(&[8])]), (Ok(1), Some(Waiting), true));
+    assert_eq!(after(vec![asked(), choose(&[8]), build(), fetch()]), (Ok(1), Some(Ready), false));
+    assert_eq!(after(vec![asked(), choose(&[8]), choose(&[7])]).0, Err(ExportError::NotSeveral));
+    assert_eq!(after(vec![request(), choose(&[7])]).0, Err(ExportError::NotSeveral));
+    let mut state = Export::default();
+    let chosen = Chosen { subjects: vec![subject(8)], reason: String::new(), by: String::new(), at: at(2) };
+    let ExportCommand::Request(request) = asked() else { unreachable!() };
+    state.apply(ExportEvent::ExportRequested(request));
+    state.apply(ExportEvent::ExportChosen(chosen));
+    let request = state.request.unwrap();
+    assert_eq!((request.subjects, request.several), (vec![subject(8)], vec![]));
+}
+
+#[test]
 fn a_redaction_ends_it_for_good() {
     let ended = (Err(ExportError::Redacted), Some(ExportStatus::Redacted), false);
     for past in [vec![request()], vec![request(), build()], vec![request(), build(), gone(Gone::Expired)]] {
         let then = |command| past.iter().cloned().chain([gone(Gone::Redacted), command]).collect();
         assert_eq!(after(then(fetch())), ended);
         assert_eq!(after(then(renew())), ended);
+        let chosen = Chosen { subjects: vec![], reason: String::new(), by: String::new(), at: at(9) };
+        assert_eq!(after(then(ExportCommand::Choose(chosen))), ended);
         assert_eq!(after(then(gone(Gone::Redacted))).0, Ok(0));
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{GrantEvent, Issued, Used};
 use crate::{
     personal::{PersonalFields, Visit},
-    redaction::Actor,
+    redaction::{Actor, Said},
 };
 
 /// A grant.
@@ -29,12 +29,7 @@ pub enum GrantCommand {
     /// Somebody may see personal data for a while.
     Issue(Issued),
     /// Not any more.
-    Revoke {
-        /// Who says so.
-        by: Actor,
-        /// When.
-        at: DateTime<Utc>,
-    },
+    Revoke(Said),
     /// Personal data is about to be shown.
     Use(Used),
 }
@@ -76,8 +71,8 @@ impl Grant {
                 Ok(self.issued.is_none().then_some(E::GrantIssued(issued)))
             }
             _ if self.issued.is_none() => Err(GrantError::Unknown),
-            C::Revoke { .. } if self.revoked_by.is_some() => Ok(None),
-            C::Revoke { by, at } => Ok(Some(E::GrantRevoked { by, at })),
+            C::Revoke(_) if self.revoked_by.is_some() => Ok(None),
+            C::Revoke(said) => Ok(Some(E::GrantRevoked(said))),
             C::Use(used) if self.allows(&used.token, used.at) => Ok(Some(E::GrantUsed(used))),
             C::Use(_) => Err(GrantError::NotAllowed),
         }
@@ -101,7 +96,7 @@ impl Aggregate for Grant {
     fn apply(&mut self, event: GrantEvent) {
         match event {
             GrantEvent::GrantIssued(issued) => self.issued = Some(issued),
-            GrantEvent::GrantRevoked { by, .. } => self.revoked_by = Some(by),
+            GrantEvent::GrantRevoked(said) => self.revoked_by = Some(said.by),
             GrantEvent::GrantUsed(used) => {
                 self.uses += 1;
                 self.last_used_at = Some(used.at);

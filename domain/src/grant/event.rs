@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
-use crate::{command::Stored, redaction::Actor};
+use crate::{
+    command::Stored,
+    redaction::{Actor, Said},
+};
 
 /// An event of a grant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -12,12 +15,7 @@ pub enum GrantEvent {
     /// Somebody may see personal data for a while.
     GrantIssued(Issued),
     /// Not any more.
-    GrantRevoked {
-        /// Who says so.
-        by: Actor,
-        /// When.
-        at: DateTime<Utc>,
-    },
+    GrantRevoked(Said),
     /// Personal data is about to be shown.
     GrantUsed(Used),
 }
@@ -81,7 +79,7 @@ impl DomainEvent for GrantEvent {
     fn event_type(&self) -> String {
         match self {
             Self::GrantIssued(_) => "GrantIssued",
-            Self::GrantRevoked { .. } => "GrantRevoked",
+            Self::GrantRevoked(_) => "GrantRevoked",
             Self::GrantUsed(_) => "GrantUsed",
         }
         .to_owned()

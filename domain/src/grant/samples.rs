@@ -1,11 +1,16 @@
 //! A sample of every event: its stored bytes never change, whatever becomes of the types.
 
 use super::{GrantEvent, Issued, Read, Used};
-use crate::document::samples::at;
+use crate::{document::samples::at, redaction::Said};
 
 /// Every event, with every field filled.
 #[must_use]
 pub fn samples() -> Vec<GrantEvent> {
+    let revoked = || Said {
+        by: "compliance 0190".to_owned(),
+        reason: Some("the audit is over".to_owned()),
+        at: at("2026-11-01T14:00:00Z"),
+    };
     let token = || "0190aaaa-0000-7000-8000-000000000002".to_owned();
     vec![
         GrantEvent::GrantIssued(Issued {
@@ -30,6 +35,7 @@ pub fn samples() -> Vec<GrantEvent> {
             },
             at: at("2026-11-01T13:00:00Z"),
         }),
-        GrantEvent::GrantRevoked { by: "compliance 0190".to_owned(), at: at("2026-11-01T14:00:00Z") },
+        GrantEvent::GrantRevoked(Said { reason: None, ..revoked() }),
+        GrantEvent::GrantRevoked(revoked()),
     ]
 }

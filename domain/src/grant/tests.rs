@@ -2,6 +2,7 @@ use chrono::{DateTime, Utc};
 use cqrs_es::test::TestFramework;
 
 use super::*;
+use crate::redaction::Said;
 
 fn at(hour: u32) -> DateTime<Utc> {
     format!("2026-11-01T{hour:02}:00:00Z").parse().unwrap()
@@ -9,6 +10,10 @@ fn at(hour: u32) -> DateTime<Utc> {
 
 fn issued(from: u32, until: DateTime<Utc>) -> Issued {
     Issued { token: "a".into(), reason: "audit of 2026".into(), by: "ann".into(), at: at(from), until }
+}
+
+fn said(hour: u32) -> Said {
+    Said { by: "bob".into(), reason: Some("it is over".into()), at: at(hour) }
 }
 
 fn issue() -> GrantEvent {
@@ -32,10 +37,10 @@ fn it_is_used_by_its_holder_alone_in_its_time_and_while_it_is_not_revoked() {
     assert_eq!(use_it(vec![issue()], "a", 9), Ok(1));
     assert_eq!(use_it(vec![issue()], "a", 10), Err(GrantError::NotAllowed));
     assert_eq!(use_it(vec![issue()], "b", 9), Err(GrantError::NotAllowed));
-    let revoked = GrantEvent::GrantRevoked { by: "bob".into(), at: at(2) };
+    let revoked = GrantEvent::GrantRevoked(said(2));
     assert_eq!(use_it(vec![issue(), revoked.clone()], "a", 9), Err(GrantError::NotAllowed));
     assert_eq!(use_it(vec![], "a", 9), Err(GrantError::Unknown));
-    let revoke = || GrantCommand::Revoke { by: "bob".into(), at: at(3) };
+    let revoke = || GrantCommand::Revoke(said(3));
     assert_eq!(outcome(vec![issue()], revoke()), Ok(1));
     assert_eq!(outcome(vec![issue(), revoked], revoke()), Ok(0));
     assert_eq!(outcome(vec![], revoke()), Err(GrantError::Unknown));

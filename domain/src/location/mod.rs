@@ -46,5 +46,5 @@ impl PersonalFields for Location {
 
 impl Document for Location {
     const TYPE: &'static str = "location";
-    const EVENTS: [&'static str; 3] = ["LocationUpdated", "LocationReaffirmed", "LocationDeleted"];
+    const EVENTS: [&'static str; 4] = ["LocationUpdated", "LocationReaffirmed", "LocationDeleted", "LocationRedacted"];
 }

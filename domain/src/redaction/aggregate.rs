@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use super::event::{Actor, Erased, Receipt, RedactionEvent, Request};
+use super::event::{Actor, Erased, Receipt, RedactionEvent, Request, Said};
 use crate::personal::{PersonalFields, Visit};
 
 /// Who asks, where Shopify does.
@@ -63,26 +63,11 @@ pub enum RedactionCommand {
         at: DateTime<Utc>,
     },
     /// May be again.
-    Release {
-        /// Who says so.
-        by: Actor,
-        /// When.
-        at: DateTime<Utc>,
-    },
+    Release(Said),
     /// Is not to be waited with, says another person than who asked.
-    Confirm {
-        /// Who.
-        by: Actor,
-        /// When.
-        at: DateTime<Utc>,
-    },
+    Confirm(Said),
     /// Is not to be.
-    Cancel {
-        /// Who says so.
-        by: Actor,
-        /// When.
-        at: DateTime<Utc>,
-    },
+    Cancel(Said),
     /// The keys are destroyed, in the same transaction.
     Erase(Erased),
     /// What was looked at afterwards.
@@ -164,18 +149,18 @@ impl Redaction {
             return if matches!(command, C::Erase(_)) { Ok(None) } else { Err(RedactionError::Done) };
         }
         if self.cancelled_at.is_some() {
-            return if matches!(command, C::Cancel { .. }) { Ok(None) } else { Err(RedactionError::Cancelled) };
+            return if matches!(command, C::Cancel(_)) { Ok(None) } else { Err(RedactionError::Cancelled) };
         }
         Ok(Some(match command {
             // Each is lifted by itself: a second one would go with the first.
             C::Hold { .. } if self.is_legally_held() => return Err(RedactionError::Held),
             C::Hold { reason, by, at } => E::RedactionHeld { reason, by, at },
-            C::Release { .. } if self.hold.is_none() => return Ok(None),
-            C::Release { by, at } => E::RedactionReleased { by, at },
-            C::Confirm { by, .. } if by == request.by => return Err(RedactionError::SamePerson),
-            C::Confirm { .. } if self.confirmed_by.is_some() => return Ok(None),
-            C::Confirm { by, at } => E::RedactionConfirmed { by, at },
-            C::Cancel { by, at } => E::RedactionCancelled { by, at },
+            C::Release(_) if self.hold.is_none() => return Ok(None),
+            C::Release(said) => E::RedactionReleased(said),
+            C::Confirm(said) if said.by == request.by => return Err(RedactionError::SamePerson),
+            C::Confirm(_) if self.confirmed_by.is_some() => return Ok(None),
+            C::Confirm(said) => E::RedactionConfirmed(said),
+            C::Cancel(said) => E::RedactionCancelled(said),
             C::Erase(_) if self.hold.is_some() => return Err(RedactionError::Held),
             C::Erase(erased) if self.due_at().is_none_or(|due| erased.at < due) => return Err(RedactionError::NotDue),
             C::Erase(erased) => E::SubjectsErased(erased),
@@ -207,12 +192,12 @@ impl Aggregate for Redaction {
                 }
                 (self.hold, self.held_by) = (Some(reason), Some(by));
             }
-            RedactionEvent::RedactionReleased { .. } => {
+            RedactionEvent::RedactionReleased(_) => {
                 self.hold = self.oddity.take();
                 self.held_by = self.hold.is_some().then(|| WEBHOOK.to_owned());
             }
-            RedactionEvent::RedactionConfirmed { by, .. } => self.confirmed_by = Some(by),
-            RedactionEvent::RedactionCancelled { at, .. } => self.cancelled_at = Some(at),
+            RedactionEvent::RedactionConfirmed(said) => self.confirmed_by = Some(said.by),
+            RedactionEvent::RedactionCancelled(said) => self.cancelled_at = Some(said.at),
             RedactionEvent::SubjectsErased(erased) => self.erased = Some(erased),
             RedactionEvent::RedactionCertified(receipt) => self.receipt = Some(receipt),
         }

@@ -24,30 +24,27 @@ pub enum RedactionEvent {
         at: DateTime<Utc>,
     },
     /// The law does not say so any more.
-    RedactionReleased {
-        /// Who says so.
-        by: Actor,
-        /// When.
-        at: DateTime<Utc>,
-    },
+    RedactionReleased(Said),
     /// A second person said that it is not to be waited with.
-    RedactionConfirmed {
-        /// Who.
-        by: Actor,
-        /// When.
-        at: DateTime<Utc>,
-    },
+    RedactionConfirmed(Said),
     /// It is not to be, after all.
-    RedactionCancelled {
-        /// Who says so.
-        by: Actor,
-        /// When.
-        at: DateTime<Utc>,
-    },
+    RedactionCancelled(Said),
     /// The keys are destroyed: nothing of the subjects can be read from here on.
     SubjectsErased(Erased),
     /// What was looked at afterwards, signed.
     RedactionCertified(Receipt),
+}
+
+/// At whose word something was done, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// Who says so.
+    pub by: Actor,
+    /// Why; earlier releases did not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When.
+    pub at: DateTime<Utc>,
 }
 
 /// Who is to be erased, and at whose word.
@@ -89,8 +86,14 @@ pub struct Erased {
     pub subjects: Vec<Subject>,
     /// Keys that there were.
     pub keys: u64,
-    /// Histories that they stand in.
+    /// How many histories they stand in.
     pub streams: u64,
+    /// Which, like `order:7`; of a shop all of its own, which are not listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub histories: Vec<String>,
+    /// Out of which tables what was let go, by how many rows, or values in rows that stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<(String, u64)>,
     /// Sealed values in these histories that no key opens any more.
     pub values: u64,
     /// Which fields: `order.buyer` …, by how many values.
@@ -117,6 +120,8 @@ impl Erased {
             subjects: Vec::new(),
             keys: 0,
             streams: 0,
+            histories: Vec::new(),
+            tables: Vec::new(),
             values: 0,
             fields: Vec::new(),
             bodies: 0,
@@ -167,9 +172,9 @@ impl DomainEvent for RedactionEvent {
         match self {
             Self::RedactionRequested(_) => "RedactionRequested",
             Self::RedactionHeld { .. } => "RedactionHeld",
-            Self::RedactionReleased { .. } => "RedactionReleased",
-            Self::RedactionConfirmed { .. } => "RedactionConfirmed",
-            Self::RedactionCancelled { .. } => "RedactionCancelled",
+            Self::RedactionReleased(_) => "RedactionReleased",
+            Self::RedactionConfirmed(_) => "RedactionConfirmed",
+            Self::RedactionCancelled(_) => "RedactionCancelled",
             Self::SubjectsErased(_) => "SubjectsErased",
             Self::RedactionCertified(_) => "RedactionCertified",
         }

@@ -10,4 +10,4 @@ pub mod samples;
 mod tests;
 
 pub use aggregate::{Redaction, RedactionCommand, RedactionError, Status, WEBHOOK};
-pub use event::{Actor, Erased, Receipt, RedactionEvent, Request};
+pub use event::{Actor, Erased, Receipt, RedactionEvent, Request, Said};

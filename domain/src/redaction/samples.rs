@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Erased, Receipt, RedactionEvent, Request, WEBHOOK};
+use super::{Erased, Receipt, RedactionEvent, Request, Said, WEBHOOK};
 use crate::{
     document::samples::at,
     ids::{CustomerId, OrderId, ShopId},
@@ -27,6 +27,8 @@ fn erased() -> Erased {
         subjects: requested().subjects,
         keys: 2,
         streams: 3,
+        histories: vec!["customer:7".to_owned(), "order:1".to_owned(), "order:2".to_owned()],
+        tables: vec![("inbox".to_owned(), 4), ("subject_keys".to_owned(), 2)],
         values: 9,
         fields: vec![("order.buyer".to_owned(), 2)],
         bodies: 4,
@@ -37,21 +39,35 @@ fn erased() -> Erased {
     }
 }
 
+/// As releases wrote it that listed neither.
+fn erased_before() -> Erased {
+    Erased { histories: Vec::new(), tables: Vec::new(), ..erased() }
+}
+
 /// Every event, with every field filled.
 #[must_use]
 pub fn samples() -> Vec<RedactionEvent> {
     let by = || "compliance 018f".to_owned();
+    let said = |by: &str, reason: Option<&str>, time| Said {
+        by: by.to_owned(),
+        reason: reason.map(str::to_owned),
+        at: at(time),
+    };
     vec![
         RedactionEvent::RedactionRequested(requested()),
-        RedactionEvent::RedactionReleased { by: by(), at: at("2026-11-01T14:00:00Z") },
+        RedactionEvent::RedactionReleased(said("compliance 018f", None, "2026-11-01T14:00:00Z")),
+        RedactionEvent::RedactionReleased(said("compliance 018f", Some("the audit is over"), "2026-11-01T14:00:00Z")),
         RedactionEvent::RedactionHeld { reason: "tax audit".to_owned(), by: by(), at: at("2026-11-01T13:00:00Z") },
         RedactionEvent::RedactionHeld {
             reason: "named by address alone".to_owned(),
             by: WEBHOOK.to_owned(),
             at: at("2026-11-01T12:30:00Z"),
         },
-        RedactionEvent::RedactionConfirmed { by: "compliance 0190".to_owned(), at: at("2026-11-01T15:00:00Z") },
-        RedactionEvent::RedactionCancelled { by: by(), at: at("2026-11-01T16:00:00Z") },
+        RedactionEvent::RedactionConfirmed(said("compliance 0190", None, "2026-11-01T15:00:00Z")),
+        RedactionEvent::RedactionConfirmed(said("compliance 0190", Some("case 12"), "2026-11-01T15:00:00Z")),
+        RedactionEvent::RedactionCancelled(said("compliance 018f", None, "2026-11-01T16:00:00Z")),
+        RedactionEvent::RedactionCancelled(said("compliance 018f", Some("taken back"), "2026-11-01T16:00:00Z")),
+        RedactionEvent::SubjectsErased(erased_before()),
         RedactionEvent::SubjectsErased(erased()),
         RedactionEvent::RedactionCertified(Receipt {
             position: 12,
@@ -74,6 +90,6 @@ pub fn samples() -> Vec<RedactionEvent> {
 pub(super) fn of_older() -> Vec<RedactionEvent> {
     vec![
         RedactionEvent::RedactionRequested(Request { needs_confirmation: false, triggered_at: None, ..requested() }),
-        RedactionEvent::SubjectsErased(Erased { goes_on_as: None, installed_again_at: None, ..erased() }),
+        RedactionEvent::SubjectsErased(Erased { goes_on_as: None, installed_again_at: None, ..erased_before() }),
     ]
 }

@@ -22,42 +22,27 @@ fn request() -> RedactionCommand {
 }
 
 fn erase(hour: u32) -> RedactionCommand {
-    RedactionCommand::Erase(Erased {
-        subjects: vec![],
-        keys: 0,
-        streams: 0,
-        values: 0,
-        fields: vec![],
-        bodies: 0,
-        contacts: 0,
-        goes_on_as: None,
-        installed_again_at: None,
-        at: at(hour),
-    })
+    RedactionCommand::Erase(Erased::nothing(at(hour)))
 }
 
-fn by(name: &str) -> (String, DateTime<Utc>) {
-    (name.to_owned(), at(2))
+fn said(by: &str) -> Said {
+    Said { by: by.to_owned(), reason: Some("case 12".to_owned()), at: at(2) }
 }
 
 fn cancel() -> RedactionCommand {
-    let (by, at) = by("ann");
-    RedactionCommand::Cancel { by, at }
+    RedactionCommand::Cancel(said("ann"))
 }
 
 fn hold() -> RedactionCommand {
-    let (by, at) = by("ann");
-    RedactionCommand::Hold { reason: "tax audit".into(), by, at }
+    RedactionCommand::Hold { reason: "tax audit".into(), by: "ann".into(), at: at(2) }
 }
 
 fn release() -> RedactionCommand {
-    let (by, at) = by("ann");
-    RedactionCommand::Release { by, at }
+    RedactionCommand::Release(said("ann"))
 }
 
 fn confirm(name: &str) -> RedactionCommand {
-    let (by, at) = by(name);
-    RedactionCommand::Confirm { by, at }
+    RedactionCommand::Confirm(said(name))
 }
 
 /// The last command's outcome after the others, and how it stands then.

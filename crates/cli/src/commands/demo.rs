@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, bail};
 use api::Role;
 use chrono::{Duration, Utc};
-use domain::ShopId;
+use domain::{ShopId, redaction::Said};
 use indicatif::{ProgressBar, ProgressStyle};
 use ingest::Registration;
 use secrecy::ExposeSecret;
@@ -114,14 +114,15 @@ async fn introduce(running: &Running, profile: &ShopProfile, shop: ShopId) -> an
     let url = &running.url;
     let mut merchant = String::new();
     output::line(format!("\ntokens for {} (30 days):", profile.domain));
+    let said = || Said { by: "demo".to_owned(), reason: Some("a first look".to_owned()), at: Utc::now() };
     for role in ROLES {
-        let token = api::issue(&running.database, Some(shop), role, Some(Duration::days(30))).await?;
+        let token = api::issue(&running.database, Some(shop), role, Some(Duration::days(30)), said()).await?;
         output::line(format!("  {:<10}  {}", role.as_str(), token.secret.expose_secret()));
         if role == Role::Merchant {
             token.secret.expose_secret().clone_into(&mut merchant);
         }
     }
-    let operator = api::issue(&running.database, None, Role::Operator, Some(Duration::days(30))).await?;
+    let operator = api::issue(&running.database, None, Role::Operator, Some(Duration::days(30)), said()).await?;
     output::line(format!("  {:<10}  {}", Role::Operator.as_str(), operator.secret.expose_secret()));
     output::line("\nlines to paste:");
     let today = Utc::now().with_timezone(&profile.zone).date_naive();

@@ -22,7 +22,7 @@ pub async fn run(environment: &Environment, command: GrantCommand) -> anyhow::Re
     let session = Session::open(environment, FEW, Schema::Require).await?;
     let now = Utc::now();
     match command {
-        GrantCommand::Issue { shop, token, reason, hours, by } => {
+        GrantCommand::Issue { shop, token, hours, said } => {
             let shop = session.shop(&shop).await?.shop;
             let tokens = api::list(&session.database, Some(shop)).await?;
             let is_good = |known: &api::TokenInfo| known.role == Role::Auditor.as_str() && known.is_good(now);
@@ -30,7 +30,7 @@ pub async fn run(environment: &Environment, command: GrantCommand) -> anyhow::Re
                 bail!("no good auditor's token of the shop has that id: `ecomdash token list` shows them");
             }
             let mut tx = session.database.begin(shop).await?;
-            let id = compliance::grant::issue(&mut tx, token, &reason, hours, &by.to_string(), now).await?;
+            let id = compliance::grant::issue(&mut tx, token, &said.reason, hours, &said.by.to_string(), now).await?;
             let grant = tx.load(&id).await?;
             tx.commit().await?;
             output::json(&told(&id, &grant, now));
@@ -46,10 +46,10 @@ pub async fn run(environment: &Environment, command: GrantCommand) -> anyhow::Re
                 page.iter().for_each(|(id, grant)| output::json(&told(id, grant, now)));
             }
         }
-        GrantCommand::Revoke { id, shop, by } => {
+        GrantCommand::Revoke { id, shop, said } => {
             let shop = session.shop(&shop).await?.shop;
             let mut tx = session.database.begin(shop).await?;
-            compliance::grant::revoke(&mut tx, &id, &by.to_string(), now).await?;
+            compliance::grant::revoke(&mut tx, &id, said.said(now)).await?;
             let grant = tx.load(&id).await?;
             tx.commit().await?;
             output::json(&told(&id, &grant, now));

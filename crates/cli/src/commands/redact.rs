@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use compliance::{Answer, Ask, Match, Whom};
 use domain::{
     ids::{CustomerId, OrderId},
-    redaction::{Redaction, RedactionCommand},
+    redaction::{Redaction, RedactionCommand, Said},
 };
 use event_store::ShopTx;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use vault::ContactKey;
 
 use super::{FEW, output};
 use crate::{
-    args::{AskArgs, PersonArgs, RedactCommand, WhichRedaction},
+    args::{AskArgs, PersonArgs, RedactCommand, SaidArgs, ToRedaction},
     config::Environment,
     session::{Schema, Session},
 };
@@ -64,13 +64,13 @@ pub async fn run(environment: &Environment, command: RedactCommand) -> anyhow::R
             redaction.status().context("there is no such redaction")?;
             output::line(serde_json::to_string_pretty(&told(&which.id, &redaction))?);
         }
-        RedactCommand::Hold { which, reason } => {
-            let reason = reason.to_string();
-            act(&session, &which, |by| RedactionCommand::Hold { reason, by, at: now }).await?;
+        RedactCommand::Hold(to) => {
+            let hold = |Said { by, reason, at }| RedactionCommand::Hold { reason: reason.unwrap_or_default(), by, at };
+            act(&session, &to, now, hold).await?;
         }
-        RedactCommand::Release(which) => act(&session, &which, |by| RedactionCommand::Release { by, at: now }).await?,
-        RedactCommand::Confirm(which) => act(&session, &which, |by| RedactionCommand::Confirm { by, at: now }).await?,
-        RedactCommand::Cancel(which) => act(&session, &which, |by| RedactionCommand::Cancel { by, at: now }).await?,
+        RedactCommand::Release(to) => act(&session, &to, now, RedactionCommand::Release).await?,
+        RedactCommand::Confirm(to) => act(&session, &to, now, RedactionCommand::Confirm).await?,
+        RedactCommand::Cancel(to) => act(&session, &to, now, RedactionCommand::Cancel).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -80,29 +80,34 @@ async fn ask(
     session: &Session,
     shop: &ShopDomain,
     whom: Whom,
-    AskArgs { reason, by, dry_run, now: at_once }: AskArgs,
+    AskArgs { said: SaidArgs { reason, by }, dry_run, now: at_once }: AskArgs,
     all: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let entry = session.shop(shop).await?;
     if dry_run {
-        let plan = compliance::plan(&session.database, entry.shop, &whom).await?;
+        let said = reason.said_by(&by.to_string(), now);
+        let plan = compliance::plan(&session.database, entry.shop, &whom, &said).await?;
         output::json(&json!({ "would_erase": matches(&plan.matches), "streams": plan.streams, "values": plan.values }));
         return Ok(());
     }
     let hold = TimeDelta::hours(environment.redaction_hold_hours.into());
-    let asked = Ask { whom, reason, by: by.to_string(), at: now, hold, all };
+    let asked = Ask { whom, reason: reason.clone(), by: by.to_string(), at: now, hold, all };
     let mut tx = session.database.begin(entry.shop).await?;
     match compliance::ask(&mut tx, asked).await? {
-        Answer::Nobody => bail!("nobody is known by that"),
+        Answer::Nobody => {
+            tx.commit().await?;
+            bail!("nobody is known by that");
+        }
         Answer::Several(found) => {
+            tx.commit().await?;
             output::json(&json!({ "several": matches(&found) }));
             bail!("several persons are known by that: choose one by --id or --order, or say that --all are meant");
         }
         Answer::Asked { id, mut due_at, matches: found } => {
             if let Some(confirmer) = at_once.map(|who| who.to_string()) {
                 due_at = Some(now);
-                let confirm = RedactionCommand::Confirm { by: confirmer.clone(), at: now };
+                let confirm = RedactionCommand::Confirm(reason.said_by(&confirmer, now));
                 compliance::tell(&mut tx, &id, confirm, &confirmer).await?;
                 ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
             }
@@ -115,13 +120,13 @@ async fn ask(
 
 async fn act(
     session: &Session,
-    which: &WhichRedaction,
-    command: impl FnOnce(String) -> RedactionCommand,
+    ToRedaction { which, said }: &ToRedaction,
+    now: DateTime<Utc>,
+    command: impl FnOnce(Said) -> RedactionCommand,
 ) -> anyhow::Result<()> {
     let shop = session.any_shop(&which.shop).await?;
     let mut tx: ShopTx = session.database.begin(shop).await?;
-    let by = which.by.to_string();
-    compliance::tell(&mut tx, &which.id, command(by.clone()), &by).await?;
+    compliance::tell(&mut tx, &which.id, command(said.said(now)), &said.by.to_string()).await?;
     // Whether it is due now, workers see.
     ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
     let redaction: Redaction = tx.load(&which.id).await?;

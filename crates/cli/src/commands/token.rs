@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use api::Role;
+use chrono::Utc;
+use domain::redaction::Said;
 use secrecy::ExposeSecret;
 use serde_json::to_value;
 
@@ -16,8 +18,9 @@ use crate::{
 
 pub async fn run(environment: &Environment, command: TokenCommand) -> anyhow::Result<ExitCode> {
     let session = Session::open(environment, FEW, Schema::Require).await?;
+    let now = Utc::now();
     match command {
-        TokenCommand::Issue { shop, role, ttl } => {
+        TokenCommand::Issue { shop, role, ttl, reason, by } => {
             let shop = match (&shop, role) {
                 (Some(_), Role::Operator) => {
                     bail!("an operator's token has no shop: leave --shop out")
@@ -28,7 +31,8 @@ pub async fn run(environment: &Environment, command: TokenCommand) -> anyhow::Re
                 (Some(domain), _) => Some(session.shop(domain).await?.shop),
                 (None, Role::Operator) => None,
             };
-            let token = api::issue(&session.database, shop, role, ttl).await?;
+            let said = Said { by: by.to_string(), reason: reason.map(|reason| reason.to_string()), at: now };
+            let token = api::issue(&session.database, shop, role, ttl, said).await?;
             output::line(token.secret.expose_secret()); // alone, so that a script can take it
         }
         TokenCommand::List { shop } => {
@@ -45,12 +49,21 @@ pub async fn run(environment: &Environment, command: TokenCommand) -> anyhow::Re
                         (None, Some(at)) => format!("until {at}"),
                         (None, None) => "until it is revoked".to_owned(),
                     };
-                    output::line(format!("{}  {:<10}  {end}", token.id, token.role));
+                    let why: String = [
+                        ("by", &token.issued_by),
+                        ("for", &token.reason),
+                        ("ended by", &token.revoked_by),
+                        ("as", &token.revoke_reason),
+                    ]
+                    .into_iter()
+                    .filter_map(|(what, said)| Some(format!("  {what} {}", said.as_ref()?)))
+                    .collect();
+                    output::line(format!("{}  {:<10}  {end}{why}", token.id, token.role));
                 }
             }
         }
-        TokenCommand::Revoke { id } => {
-            if !api::revoke(&session.database, id).await? {
+        TokenCommand::Revoke { id, said } => {
+            if !api::revoke(&session.database, id, said.said(now)).await? {
                 bail!("there is no token {id}");
             }
             output::line(format!("{id} is revoked"));

@@ -8,10 +8,11 @@ use std::{
 
 use anyhow::Context;
 use compliance::{Entry, Redone};
-use event_store::{Trust, verify_with};
+use event_store::{StoreError, Trust, verify_with};
 use ingest::DirectoryEntry;
-use projector::{RebuildOptions, rebuild};
+use projector::{RebuildOptions, rebuild, settle_deliveries};
 use read_models::PROJECTIONS;
+use vault::SigningKeys;
 
 use super::{Report, fleet::named};
 use crate::{commands::output, config::Environment, session::Session};
@@ -89,7 +90,7 @@ async fn redo_all(environment: &Environment, session: &Session, receipts: &Path)
         match serde_json::from_slice::<Entry>(&line) {
             Err(_) => redos.broken += 1,
             Ok(entry) if !entry.is_genuine(&signing) => redos.strange += 1,
-            Ok(entry) => match compliance::redo(&session.database, &entry, &signing, chrono::Utc::now()).await {
+            Ok(entry) => match redo_one(session, &entry, &signing).await {
                 Ok(Redone::Again) => redos.again += 1,
                 Ok(Redone::Already) => redos.already += 1,
                 Ok(Redone::NoSuchShop) => redos.elsewhere += 1,
@@ -103,6 +104,12 @@ async fn redo_all(environment: &Environment, session: &Session, receipts: &Path)
         }
     }
     Ok(redos)
+}
+
+async fn redo_one(session: &Session, entry: &Entry, signing: &SigningKeys) -> Result<Redone, StoreError> {
+    // Nobody may have worked on it yet.
+    let settle = async || settle_deliveries(&session.database, entry.shop).await;
+    compliance::redo(&session.database, entry, signing, chrono::Utc::now(), settle).await
 }
 
 async fn logs(
@@ -194,7 +201,7 @@ async fn tokens(session: &Session, shops: &[DirectoryEntry], report: &mut Report
         report.warning(
             "tokens",
             &format!("{alive} are good, those too that were revoked after the backup"),
-            "`ecomdash token list [--shop DOMAIN]`, and `ecomdash token revoke ID` for those that are to be none",
+            "`ecomdash token list [--shop DOMAIN]`, and `ecomdash token revoke ID --reason REASON` for those that are to be none",
         );
     }
     Ok(())
