@@ -124,13 +124,13 @@ pub async fn list(database: &Database, shop: Option<ShopId>) -> Result<Vec<Token
 /// [`StoreError`]: it may be revoked all the same, and is recorded when it is revoked once more.
 pub async fn revoke(database: &Database, id: Uuid, said: Said) -> Result<bool, StoreError> {
     let mut fleet = database.begin_fleet().await?;
-    let done = sqlx::query_scalar!(
-        "UPDATE api_tokens
+    let done = sqlx::query!(
+        r#"UPDATE api_tokens
          SET revoked_by = CASE WHEN revoked_at IS NULL THEN $2 ELSE revoked_by END,
              revoke_reason = CASE WHEN revoked_at IS NULL THEN $3 ELSE revoke_reason END,
              revoked_at = COALESCE(revoked_at, now())
          WHERE token_id = $1
-         RETURNING shop_id",
+         RETURNING shop_id, revoked_at AS "at!", revoked_by, revoke_reason AS reason"#,
         id,
         said.by,
         said.reason,
@@ -138,13 +138,15 @@ pub async fn revoke(database: &Database, id: Uuid, said: Said) -> Result<bool, S
     let found = done.fetch_optional(&mut *fleet).await?;
     // Whatever keeps the log from growing keeps nobody in.
     fleet.commit().await?;
-    if let Some(shop) = found.flatten() {
+    let Some(revoked) = found else { return Ok(false) };
+    // Whoever was the first; who that was, earlier releases did not say.
+    if let (Some(shop), Some(by)) = (revoked.shop_id, revoked.revoked_by) {
         let mut tx = database.begin(ShopId(shop)).await?;
-        let by = said.by.clone();
+        let said = Said { by: by.clone(), reason: revoked.reason, at: revoked.at };
         append(&mut tx, Command::Token(id.to_string(), TokenCommand::Revoke(said)), &by).await?;
         tx.commit().await?;
     }
-    Ok(found.is_some())
+    Ok(true)
 }
 
 /// Which token this is, whose and what it may do, while it is good.

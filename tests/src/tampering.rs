@@ -1,7 +1,8 @@
 //! What whoever has the database can do to a shop's log, with the triggers lifted.
 
-use event_store::{Checkpoint, Database, GENESIS, events};
+use event_store::{Checkpoint, Database, GENESIS, StoredEvent, events};
 use futures::TryStreamExt;
+use serde_json::Value;
 use sqlx::PgConnection;
 use vault::{MasterRing, SigningKeys};
 
@@ -68,6 +69,36 @@ pub async fn rewrite(store: &Database, superuser: &mut PgConnection, shop: &Shop
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What an earlier release may have appended that this one would not: an event of a history that there is, whose chain holds.
+pub async fn append(store: &Database, superuser: &mut PgConnection, shop: &Shop, of: (&str, &str), payload: &Value) {
+    let log: Vec<_> = events(store, shop.id, 0, i64::MAX).try_collect().await.unwrap();
+    let (head, hash) = log.last().map(|last| (last.position, last.hash.clone())).expect("a log");
+    let own = |event: &&StoredEvent| (&*event.aggregate_type, &*event.aggregate_id) == of;
+    let mut event = log.iter().rfind(own).expect("a history").clone();
+    (event.position, event.sequence) = (head + 1, event.sequence + 1);
+    event.event_type = payload.as_object().unwrap().keys().next().unwrap().clone();
+    event.payload = payload.to_string();
+    let hash = event.link(shop.id).hash(&hash.as_slice().try_into().unwrap());
+    sqlx::query(
+        "WITH head AS (UPDATE heads SET position = $2, hash = $10 WHERE shop_id = $1)
+         INSERT INTO events VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::json, $11::json, $10)",
+    )
+    .bind(shop.id.0)
+    .bind(event.position)
+    .bind(event.recorded_at)
+    .bind(of.0)
+    .bind(of.1)
+    .bind(event.sequence)
+    .bind(&event.event_type)
+    .bind(&event.event_version)
+    .bind(&event.payload)
+    .bind(hash.as_slice())
+    .bind(&event.metadata)
+    .execute(superuser)
+    .await
+    .unwrap();
 }
 
 /// Makes a log longer by so many events whose chain holds, all of one order, each as long as that.

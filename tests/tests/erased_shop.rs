@@ -114,7 +114,17 @@ async fn r_97_a_shop_is_erased_once_another_person_has_confirmed_it() {
     world.assert_genuine_of(world.shop.id, &done);
     assert_eq!(done["erased"]["subjects"], json!(["shop"]));
     assert!(done["erased"]["keys"].as_u64().unwrap() >= 3 && done["erased"]["bodies"].as_u64().unwrap() >= 7, "{done}");
+    let tables = done["erased"]["tables"].as_array().unwrap();
+    let rows = |name: &str| tables.iter().find(|of| of[0] == name).map(|of| of[1].as_u64().unwrap());
+    assert_eq!((rows("directory"), rows("shop_keys"), rows("order_list")), (Some(1), Some(1), Some(1)), "{done}");
+    for name in ["inbox", "inbox_subjects", "sale_fact", "subject_contacts", "subject_keys", "subject_streams"] {
+        assert!(rows(name).unwrap() >= 1, "{name}: {done}");
+    }
     assert_nothing_left(&world, world.shop.id).await;
+    // The log says that the merchants are out, and why.
+    let ended = "SELECT count(*) FROM events
+                 WHERE event_type = 'TokenRevoked' AND payload #>> '{TokenRevoked,reason}' = 'the shop is erased'";
+    assert_eq!(number(&mut world.database.superuser().await, ended).await, 1);
     // Whoever was waited with is erased with it.
     world.certified(&ann, held["id"].as_str().unwrap()).await;
     // What can be asked about it is answered as it is documented.
@@ -223,6 +233,11 @@ async fn r_55_a_late_request_erases_the_old_installation_and_not_the_new_one() {
     let now: String = sqlx::query_scalar(sql).fetch_one(&mut superuser).await.unwrap();
     let now = ShopId(now.parse().unwrap());
     assert_ne!(now, world.shop.id);
+    let taken_over = format!(
+        "SELECT count(*) FROM events WHERE shop_id = '{now}' AND event_type = 'TokenIssued'
+         AND payload #>> '{{TokenIssued,by}}' = 'redaction'"
+    );
+    assert_eq!(number(&mut superuser, &taken_over).await, 2, "its log says whose tokens it has");
     assert_nothing_left(&world, world.shop.id).await;
     let mut tx = world.store.begin(world.shop.id).await.unwrap();
     let (id, redaction) = compliance::redactions(&mut tx, None, 1).await.unwrap().remove(0);

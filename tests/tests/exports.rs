@@ -7,6 +7,7 @@ use ecomdash_tests::{
     bodies::{line, order},
     client, number,
     planted::{Handler, PLANTED, World, bodies, every_row, others},
+    tampering::append,
     until,
 };
 use secrecy::ExposeSecret;
@@ -96,7 +97,7 @@ async fn an_export_says_all_that_is_kept_of_somebody_and_goes_with_them() {
         let (status, text) = ann.fetch(gone, "json").await;
         assert!(status == 409 && text.contains("erased"), "{text}");
         assert_eq!(ann.get(&format!("/api/compliance/exports/{gone}")).await.1["status"], "redacted");
-        assert_eq!(ann.post(&format!("/api/compliance/exports/{gone}/renew"), &json!({})).await.0, 409);
+        assert_eq!(ann.post(&format!("/api/compliance/exports/{gone}/renew"), &ecomdash_tests::why()).await.0, 409);
     }
     assert_eq!(number(&mut superuser, "SELECT count(*) FROM exports").await, 0);
     let by_number = json!({ "customer_id": "42", "reason": "case 32" });
@@ -182,7 +183,6 @@ async fn what_shopify_asks_for_is_one_person_s_under_all_of_their_numbers_and_ne
         ann.post(&path, &json!({ "subjects": subjects, "reason": reason })).await
     };
     for (subjects, reason, expected) in [
-        (json!([]), "seen by letter", 409),
         (json!(["customer:43"]), "seen by letter", 409),
         (json!(["customer:50", "order:1"]), "seen by letter", 409),
         (json!(["Rosalind"]), "seen by letter", 400),
@@ -268,18 +268,113 @@ async fn an_export_expires_and_can_be_put_together_again() {
     let (_, asked) = ann.post("/api/compliance/exports", &json!({ "customer_id": "42", "reason": "case 33" })).await;
     let id = asked["id"].as_str().unwrap();
     ann.ready(id).await;
-    assert_eq!(ann.post(&format!("/api/compliance/exports/{id}/renew"), &json!({})).await.1["status"], "ready");
+    assert_eq!(
+        ann.post(&format!("/api/compliance/exports/{id}/renew"), &ecomdash_tests::why()).await.1["status"],
+        "ready"
+    );
     let later = Utc::now() + TimeDelta::days(8);
     compliance::run_due(&world.store, world.shop.id, &world.signing, later).await.unwrap();
     let mut superuser = world.database.superuser().await;
     assert_eq!(number(&mut superuser, "SELECT count(*) FROM exports").await, 0);
     let (status, text) = ann.fetch(id, "json").await;
     assert!(status == 409 && text.contains("again"), "{text}");
+    let head = async || {
+        let url = format!("{}/api/compliance/exports/{id}/document", world.server.url);
+        ecomdash_tests::client().head(url).bearer_auth(&ann.token).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(head().await, 409);
     let open = ann.get("/api/compliance/requests?open=true").await.1;
     assert_eq!(open["items"][0]["id"], id, "nobody has been answered: {open}");
-    assert_eq!(ann.post(&format!("/api/compliance/exports/{id}/renew"), &json!({})).await.0, 200);
+    assert_eq!(ann.post(&format!("/api/compliance/exports/{id}/renew"), &ecomdash_tests::why()).await.0, 200);
     ann.ready(id).await;
+    assert_eq!(head().await, 200);
+    let still = ann.get("/api/compliance/requests?open=true").await.1;
+    assert_eq!(still["items"][0]["id"], id, "whoever asks for the head alone has been told nothing: {still}");
     assert_eq!(ann.fetch(id, "json").await.0, 200);
+    assert_eq!(ann.get("/api/compliance/requests?open=true").await.1["items"], json!([]));
+    let renewed = "SELECT count(*) FROM events WHERE payload #>> '{ExportRenewed,reason}' = 'to see what happens'";
+    assert_eq!(number(&mut superuser, renewed).await, 1);
+}
+
+/// Of several who have an address: none may be meant, some may be erased before anybody chooses, and an earlier release put together
+/// what it could.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_of_one_of_several_ends_whatever_becomes_of_them() {
+    let world = World::new().await;
+    let of = |order_id: u64, customer: u64, name: &str| {
+        let customer = json!({ "id": customer, "email": "two@planted.example", "first_name": name });
+        let placed = order(order_id, "2026-11-04T12:00:00Z", vec![line(9, "10.00", 1)]);
+        placed.with("email", json!("two@planted.example")).with("customer", customer).0
+    };
+    world.deliver_all(&[("orders/create", of(11, 61, "Rosalind")), ("orders/create", of(12, 62, "Ottilie"))]).await;
+    let (ann, bob) = (world.as_handler().await, world.as_handler().await);
+    let mut superuser = world.database.superuser().await;
+    let request = |number: u64| {
+        json!({ "shop_id": 1, "shop_domain": world.shop.domain, "orders_requested": [],
+                "customer": { "email": "two@planted.example", "phone": null }, "data_request": { "id": number } })
+    };
+    let exports = async || ann.get("/api/compliance/exports").await.1["items"].as_array().unwrap().clone();
+    let asked = async |number: u64| {
+        assert_eq!(world.shop.deliver("customers/data_request", &request(number)).await, 200);
+        until("it is asked for", async || exports().await.len() as u64 == number).await;
+        let export = exports().await.remove(0);
+        assert_eq!(export["status"], "several", "{export}");
+        export["id"].as_str().unwrap().to_owned()
+    };
+    let choose = async |id: &str, subjects: Value| {
+        let path = format!("/api/compliance/exports/{id}/choose");
+        ann.post(&path, &json!({ "subjects": subjects, "reason": "seen by letter" })).await
+    };
+    let status = async |id: &str| ann.get(&format!("/api/compliance/exports/{id}")).await.1["status"].clone();
+    let (none, other, left) = (asked(1).await, asked(2).await, asked(3).await);
+    assert_eq!(ann.post(&format!("/api/compliance/exports/{none}/renew"), &ecomdash_tests::why()).await.0, 409);
+    // None of them.
+    assert_eq!(choose(&none, json!([])).await.0, 200);
+    ann.ready(&none).await;
+    let (told, page) = (ann.fetch(&none, "json").await.1, ann.fetch(&none, "html").await.1);
+    assert!(serde_json::from_str::<Value>(&told).unwrap()["kept"] == json!([]), "{told}");
+    assert!(page.contains("Nothing personal is kept"), "{page}");
+    // As an earlier release left it: put together, and its list fetched, which was taken for the answer.
+    let built = domain::export::Built {
+        histories: 0,
+        values: 0,
+        bytes: 0,
+        at: Utc::now(),
+        expires_at: Utc::now() + TimeDelta::days(7),
+    };
+    let fetched = json!({ "ExportFetched": { "by": "ann", "form": "json", "at": Utc::now() } });
+    for event in [json!({ "ExportBuilt": built }), fetched] {
+        append(&world.store, &mut superuser, &world.shop, ("export", &other), &event).await;
+    }
+    let row = format!(
+        "INSERT INTO exports (shop_id, export_id, subject, sealed, expires_at)
+         VALUES ('{}', '{other}', 'order:12', 'old', now() + interval '7 days')",
+        world.shop.id
+    );
+    sqlx::raw_sql(&row).execute(&mut superuser).await.unwrap();
+
+    // One is erased: the other may be meant.
+    let erase = async |customer: &str| {
+        let (_, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": customer, "reason": "case 51" })).await;
+        let id = asked["id"].as_str().unwrap();
+        bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &ecomdash_tests::why()).await;
+        world.certified(&ann, id).await;
+    };
+    erase("61").await;
+    assert_eq!((status(&left).await, status(&other).await), (json!("several"), json!("several")));
+    assert_eq!(choose(&other, json!(["customer:61", "customer:62"])).await.0, 200);
+    ann.ready(&other).await;
+    let text = ann.fetch(&other, "json").await.1;
+    assert!(text.contains("Ottilie") && !text.contains("Rosalind"), "{text}");
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["nothing_kept_of"], json!(["customer:61"]), "{text}");
+    // And once all are, nobody is left to be told.
+    erase("62").await;
+    assert_eq!((status(&left).await, status(&other).await), (json!("redacted"), json!("redacted")));
+    assert_eq!(choose(&left, json!(["customer:62"])).await.0, 409);
+    assert_eq!(ann.get("/api/compliance/requests?open=true").await.1["items"], json!([]));
+    assert_eq!(number(&mut superuser, "SELECT count(*) FROM exports").await, 0);
+    let backlog = projector::backlog(&world.store, world.shop.id).await.unwrap().unwrap();
+    assert_eq!(backlog.requests, 0);
 }
 
 /// What waits is told by a gauge to the second, from when it reached us.

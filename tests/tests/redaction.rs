@@ -61,8 +61,13 @@ async fn r_97_what_could_be_read_of_a_customer_cannot_be_read_again_whatever_com
     assert_eq!(done["erased"]["subjects"], json!(["customer:42", "order:1"]));
     let bodies_gone = done["erased"]["bodies"].as_u64().unwrap();
     assert!(bodies_gone >= 7, "{done}");
-    assert_eq!(done["erased"]["histories"], json!(["customer:42", "order:1"]));
-    let tables = json!([["inbox", bodies_gone], ["subject_contacts", 2], ["subject_keys", 2]]);
+    assert_eq!(done["erased"]["histories"], json!(["checkout:9", "customer:42", "order:1"]));
+    let names = done["erased"]["tables"][1].clone();
+    assert!(
+        names[0] == "inbox_subjects" && names[1].as_u64().unwrap() >= bodies_gone - 1,
+        "but for the one that is none"
+    );
+    let tables = json!([["inbox", bodies_gone], names, ["subject_contacts", 2], ["subject_keys", 2]]);
     assert_eq!(done["erased"]["tables"], tables, "{done}");
 
     let nothing = async |when: &str| {
@@ -104,8 +109,9 @@ async fn r_97_what_could_be_read_of_a_customer_cannot_be_read_again_whatever_com
     assert!(number(&mut superuser, events).await > before + 1, "both are taken in");
     assert_eq!(World::found_in(&world.readable().await), [""; 0], "told by a sync");
     let tombstones = "SELECT count(*) FROM events
-                      WHERE (event_type, aggregate_id) IN (('CustomerRedacted', '42'), ('OrderRedacted', '1'))";
-    assert_eq!(number(&mut superuser, tombstones).await, 2);
+                      WHERE (event_type, aggregate_id) IN
+                          (('CustomerRedacted', '42'), ('OrderRedacted', '1'), ('CheckoutRedacted', '9'))";
+    assert_eq!(number(&mut superuser, tombstones).await, 3);
     let metrics = world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"].clone();
     let (ok, text) = run(&world.database, &["rebuild"]);
     assert!(ok && text.contains("the same figures"), "{text}");
@@ -263,7 +269,20 @@ async fn several_persons_are_listed_and_a_redaction_is_held_released_and_cancell
         200
     );
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(world.redaction(&handler, second).await["status"], "waiting");
+    let waiting = world.redaction(&handler, second).await;
+    assert_eq!(
+        (&waiting["status"], &waiting["hold"], &waiting["held_by"]),
+        (&json!("waiting"), &Value::Null, &json!({ "redaction": id, "reason": "tax audit" })),
+        "{waiting}"
+    );
+    let listed = handler.get("/api/compliance/redactions").await.1["items"].clone();
+    assert_eq!(
+        (&listed[0]["held_by"]["reason"], &listed[1]["held_by"]),
+        (&json!("tax audit"), &Value::Null),
+        "{listed}"
+    );
+    let dry_run = json!({ "kind": "customer", "customer_id": "1", "reason": "case 16", "dry_run": true });
+    assert_eq!(handler.ask(&dry_run).await.1["held_by"]["redaction"], id);
     assert_eq!(
         handler.post(&format!("/api/compliance/redactions/{second}/cancel"), &ecomdash_tests::why()).await.0,
         200
@@ -359,8 +378,9 @@ async fn what_waits_of_a_paused_shop_is_settled_before_somebody_is_erased() {
     let mut superuser = world.database.superuser().await;
     let pending = "SELECT count(*) FROM inbox WHERE status = 'pending'";
     assert_eq!(number(&mut superuser, pending).await, 6);
-    // One of them was tried and put off.
-    let put_off = "UPDATE inbox SET attempts = 2, due_at = now() + interval '1 day' WHERE topic = 'checkouts/create'";
+    // Two of them were tried and put off.
+    let put_off = "UPDATE inbox SET attempts = 2, due_at = now() + interval '1 day'
+                   WHERE topic IN ('checkouts/create', 'orders/create') AND status = 'pending'";
     sqlx::query(put_off).execute(&mut superuser).await.unwrap();
     let (ann, bob) = (world.as_handler().await, world.as_handler().await);
     let (_, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 17" })).await;
@@ -377,8 +397,44 @@ async fn what_waits_of_a_paused_shop_is_settled_before_somebody_is_erased() {
     assert_eq!(done["erased"]["subjects"], json!(["customer:42", "order:1"]), "{done}");
     assert_eq!(World::found_in(&world.readable().await), [""; 0]);
     assert_eq!(number(&mut superuser, pending).await, 0);
-    assert_eq!(number(&mut superuser, "SELECT count(*) FROM inbox WHERE status = 'dead'").await, 1, "what was put off");
+    assert_eq!(number(&mut superuser, "SELECT count(*) FROM inbox WHERE status = 'dead'").await, 0);
     assert_eq!(world.shop.stats(PERIOD.0, PERIOD.1).await["metrics"]["orders"], 2, "no sale is lost");
+}
+
+/// What says whose an order is may be nothing but a body that could not be made anything of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_is_theirs_by_the_word_of_a_dead_letter() {
+    let world = World::new().await;
+    world.deliver_all(&others()).await;
+    let unreadable = json!({ "id": 3, "updated_at": "2026-11-01T12:00:00Z", "currency": "none", "total_price": "much",
+        "customer": { "id": 42, "email": "zebedee.q@planted.example" } });
+    let refunded = refund(3, 3, "2026-11-02T12:00:00Z").with("note", json!("arrived in tatters"));
+    // One that the log knows to be another's stays theirs, whatever a letter says.
+    let of_other = json!({ "id": 2, "updated_at": "2026-11-09T12:00:00Z", "currency": "none", "total_price": "much",
+        "customer": { "id": 42 } });
+    for (topic, body) in
+        [("orders/create", &unreadable), ("refunds/create", &refunded.0), ("orders/updated", &of_other)]
+    {
+        assert_eq!(world.shop.deliver(topic, body).await, 200);
+    }
+    let mut superuser = world.database.superuser().await;
+    let dead = "SELECT count(*) FROM inbox WHERE status = 'dead'";
+    until("both are dead", async || number(&mut superuser, dead).await == 2).await;
+    world.shop.stats(PERIOD.0, PERIOD.1).await;
+    assert_eq!(
+        World::found_in(&world.readable().await),
+        ["Zebedee", "zebedee.q@planted.example", "arrived in tatters"]
+    );
+    let (ann, bob) = (world.as_handler().await, world.as_handler().await);
+    let (_, asked) = ann.ask(&json!({ "kind": "customer", "customer_id": "42", "reason": "case 18" })).await;
+    let id = asked["id"].as_str().unwrap();
+    assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &ecomdash_tests::why()).await.0, 200);
+    let done = world.certified(&ann, id).await;
+    assert_eq!(done["erased"]["subjects"], json!(["customer:42", "order:3"]), "{done}");
+    assert_eq!(World::found_in(&world.readable().await), [""; 0]);
+    let later = refund(4, 3, "2026-11-03T12:00:00Z").with("note", json!("please ring twice"));
+    world.deliver_all(&[("refunds/create", later.0)]).await;
+    assert_eq!(World::found_in(&world.readable().await), [""; 0], "nor what comes of it later");
 }
 
 /// What a release before wrote of a request, under the digest of its body, is still the same request.
@@ -477,7 +533,7 @@ async fn what_a_crash_kept_from_being_done_is_done_at_once_and_signed_later() {
     let due =
         compliance::run_due(&world.store, world.shop.id, &world.signing, then + TimeDelta::minutes(1)).await.unwrap();
     let (tombstones, bodies, receipt) = state().await;
-    assert!(tombstones == 2 && bodies == 0 && receipt.is_none(), "{tombstones} {bodies} {receipt:?}");
+    assert!(tombstones == 3 && bodies == 0 && receipt.is_none(), "{tombstones} {bodies} {receipt:?}");
     let due = due.unwrap();
     assert!(due > then);
     compliance::run_due(&world.store, world.shop.id, &world.signing, due).await.unwrap();

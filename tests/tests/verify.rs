@@ -342,7 +342,7 @@ async fn a_log_that_grows_and_is_signed_meanwhile_is_whole() {
 
 /// Runs a command to its end. What it printed, and how much memory it took at most, in KiB.
 fn peak_of(command: &mut Command) -> (String, i64) {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
         // It may end in between.
@@ -353,8 +353,9 @@ fn peak_of(command: &mut Command) -> (String, i64) {
         std::thread::sleep(Duration::from_millis(2));
     }
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    (String::from_utf8(output.stdout).unwrap(), peak)
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success(), "{text}");
+    (text, peak)
 }
 
 /// By whoever asks, by the command, of a database or a bundle: of many short events as of some very long ones.
@@ -382,21 +383,21 @@ async fn a_log_of_any_length_is_verified_in_constant_memory_and_says_how_far_it_
         let lines: Vec<Value> =
             answer.text().await.unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let of_server = memory_kib(server.pid(), "VmHWM");
-        let (text, of_log) = verify(&["--shop", &shop.domain]);
-        assert!(text.contains("unbroken"), "{text}");
-        let (_, of_writing) = verify(&["--shop", &shop.domain, "--export", &bundle]);
+        let (log, of_log) = verify(&["--shop", &shop.domain]);
+        assert!(log.contains("unbroken"), "{log}");
+        let (writing, of_writing) = verify(&["--shop", &shop.domain, "--export", &bundle]);
         let (text, of_bundle) = verify(&["--bundle", &bundle, "--public-key", &public]);
         assert!(text.contains("unbroken") && text.contains("by the given key"), "{text}");
-        (lines, [of_server, of_log, of_writing, of_bundle])
+        (lines, [log, writing], [of_server, of_log, of_writing, of_bundle])
     };
     lengthen(&store, &mut superuser, &shop, 3_000, 100).await;
     measure().await;
-    let (lines, before) = measure().await;
+    let (lines, _, before) = measure().await;
     assert_eq!(lines.len(), 1, "nobody is told how far a short one is: {lines:?}");
     for (events, bytes) in [(60_000, 100), (150, 400_000)] {
         lengthen(&store, &mut superuser, &shop, events, bytes).await;
         let (head, _) = store.begin(shop.id).await.unwrap().head().await.unwrap();
-        let (lines, after) = measure().await;
+        let (lines, texts, after) = measure().await;
         eprintln!("{before:?} {after:?} KiB");
         let [progress @ .., outcome] = &lines[..] else { panic!("an outcome") };
         assert_eq!((&outcome["valid"], &outcome["events"]), (&json!(true), &json!(head)), "{outcome}");
@@ -404,6 +405,9 @@ async fn a_log_of_any_length_is_verified_in_constant_memory_and_says_how_far_it_
         for line in progress {
             let (events, of) = (line["progress"]["events"].as_i64().unwrap(), &line["progress"]["of"]);
             assert!((50_000..=head).contains(&events) && *of == head, "{line}");
+        }
+        for text in texts {
+            assert!(text.contains(&format!(" of {head} events")), "{text}");
         }
         for (before, after) in before.iter().zip(after) {
             assert!(after - before < MOST_KIB, "{events} events of {bytes} bytes: {before} became {after} KiB");

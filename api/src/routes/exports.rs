@@ -6,7 +6,7 @@ use axum::{
         Path, Query, State,
         rejection::{JsonRejection, PathRejection, QueryRejection},
     },
-    http::{HeaderName, StatusCode, header},
+    http::{HeaderName, Method, StatusCode, header},
 };
 use chrono::{DateTime, Utc};
 use compliance::ExportAnswer;
@@ -18,7 +18,7 @@ use event_store::{ShopTx, StoreError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::redactions::{MatchInfo, PageQuery, bad, customer_named, id_of, reason_of};
+use super::redactions::{MatchInfo, PageQuery, ReasonRequest, bad, customer_named, id_of, reason_of};
 use crate::{ApiError, App, auth::Handler};
 
 const UNKNOWN: ApiError = ApiError::NotFound("no such export");
@@ -181,8 +181,7 @@ async fn shown(tx: &mut ShopTx, id: String) -> Result<Json<ExportInfo>, ApiError
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Choice {
-    /// One or more of the export's `several`, like `customer:42`.
-    #[schema(min_items = 1)]
+    /// Of the export's `request.several`, like `customer:42`; none, where none of them is meant.
     subjects: Vec<String>,
     /// By what it is known that it is they; kept for ever, so without anybody's address or number.
     #[schema(max_length = 200)]
@@ -220,8 +219,10 @@ pub async fn choose(
 #[utoipa::path(
     post, path = "/api/compliance/exports/{id}/renew", tag = "compliance", operation_id = "renew_export",
     params(("id" = String, Path, description = "The export's id")),
+    request_body = ReasonRequest,
     responses(
         (status = 200, description = "The export", body = ExportInfo),
+        (status = 400, description = "The reason cannot be taken"),
         (status = 404, description = "Not there, or another shop's"),
         (status = 409, description = "As it stands it cannot be; the detail says why"),
     ),
@@ -231,10 +232,11 @@ pub async fn renew(
     handler: Handler,
     State(app): State<App>,
     path: Result<Path<String>, PathRejection>,
+    body: Result<Json<ReasonRequest>, JsonRejection>,
 ) -> Result<Json<ExportInfo>, ApiError> {
     let id = id_of(path)?;
-    let command = ExportCommand::Renew { by: handler.actor(), at: (app.clock)() };
-    tell(handler, &app, id, command).await
+    let said = ReasonRequest::said(body, &handler.actor(), (app.clock)())?;
+    tell(handler, &app, id, ExportCommand::Renew(said)).await
 }
 
 async fn tell(handler: Handler, app: &App, id: String, command: ExportCommand) -> Result<Json<ExportInfo>, ApiError> {
@@ -270,6 +272,7 @@ pub struct FormQuery {
     security(("bearer" = ["compliance"])),
 )]
 pub async fn document(
+    method: Method,
     handler: Handler,
     State(app): State<App>,
     path: Result<Path<String>, PathRejection>,
@@ -280,19 +283,28 @@ pub async fn document(
     if !matches!(form, "json" | "html") {
         return Err(bad("`form` is `json` or `html`"));
     }
-    let mut tx = app.database.begin(handler.shop).await?;
-    let fetched = compliance::fetch(&mut tx, &id, form, &handler.actor(), (app.clock)()).await.map_err(refused)?;
-    tx.commit().await?;
-    let (kind, text) = match form {
-        "html" => ("text/html; charset=utf-8", compliance::page(&fetched)),
-        _ => ("application/json", serde_json::to_string_pretty(&fetched).map_err(|_| bad("it cannot be shown"))?),
-    };
+    let kind = if form == "html" { "text/html; charset=utf-8" } else { "application/json" };
     let headers = [
         (header::CONTENT_TYPE, kind.to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"export.{form}\"")),
         (header::CACHE_CONTROL, "no-store".to_owned()),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; sandbox".to_owned()),
     ];
+    let mut tx = app.database.begin(handler.shop).await?;
+    if method == Method::HEAD {
+        // Nobody is told anything: it is not answered by that.
+        return match tx.load::<Export>(&id).await?.status() {
+            Some(ExportStatus::Ready) => Ok((headers, String::new())),
+            Some(_) => Err(ApiError::Conflict("there is nothing to be fetched".into())),
+            None => Err(UNKNOWN),
+        };
+    }
+    let fetched = compliance::fetch(&mut tx, &id, form, &handler.actor(), (app.clock)()).await.map_err(refused)?;
+    tx.commit().await?;
+    let text = match form {
+        "html" => compliance::page(&fetched),
+        _ => serde_json::to_string_pretty(&fetched).map_err(|_| bad("it cannot be shown"))?,
+    };
     Ok((headers, text))
 }
 

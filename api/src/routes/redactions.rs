@@ -10,12 +10,12 @@ use axum::{
     http::StatusCode,
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use compliance::{Answer, Ask, Match, Reason, Whom};
+use compliance::{Answer, Ask, Match, OtherHold, Reason, Whom};
 use domain::{
     ids::{CustomerId, OrderId},
     redaction::{Erased, Receipt, Redaction, RedactionCommand, RedactionError, Request, Said, Status},
 };
-use event_store::StoreError;
+use event_store::{ShopTx, StoreError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use vault::ContactKey;
@@ -66,6 +66,9 @@ pub struct RedactionAnswer {
     due_at: Option<DateTime<Utc>>,
     /// Who is meant.
     matches: Vec<MatchInfo>,
+    /// Of a dry run: the legal hold of another redaction that would be in the way, with its id and reason.
+    #[schema(value_type = Option<Object>, required)]
+    held_by: Option<OtherHold>,
 }
 
 /// Whoever was found.
@@ -101,6 +104,9 @@ pub struct RedactionInfo {
     /// The legal hold that is on it.
     #[schema(required)]
     hold: Option<String>,
+    /// While it waits: the legal hold of another redaction that is in the way, with its id and reason.
+    #[schema(value_type = Option<Object>, required)]
+    held_by: Option<OtherHold>,
     /// Who said that it is not to be waited with.
     #[schema(required)]
     confirmed_by: Option<String>,
@@ -113,11 +119,12 @@ pub struct RedactionInfo {
 }
 
 impl RedactionInfo {
-    fn of(id: String, redaction: Redaction) -> Self {
+    async fn of(tx: &mut ShopTx, id: String, redaction: Redaction) -> Result<Self, StoreError> {
+        let held_by = compliance::hold_on(tx, &id, &redaction).await?;
         let (status, due_at) = (redaction.status(), redaction.due_at());
         let Redaction { request, hold, confirmed_by, cancelled_at: _, held_by: _, oddity: _, erased, receipt } =
             redaction;
-        Self { id, status, due_at, request, hold, confirmed_by, erased, receipt }
+        Ok(Self { id, status, due_at, request, hold, held_by, confirmed_by, erased, receipt })
     }
 }
 
@@ -212,7 +219,10 @@ pub async fn request(
         let said = reason.said_by(&handler.actor(), (app.clock)());
         let plan = compliance::plan(&app.database, handler.shop, &whom, &said).await?;
         let matches = plan.matches.iter().map(MatchInfo::from).collect();
-        return Ok((StatusCode::OK, Json(RedactionAnswer { id: None, status: "dry_run", due_at: None, matches })));
+        return Ok((
+            StatusCode::OK,
+            Json(RedactionAnswer { id: None, status: "dry_run", due_at: None, matches, held_by: plan.held_by }),
+        ));
     }
     let ask = Ask {
         whom,
@@ -229,11 +239,14 @@ pub async fn request(
         Answer::Nobody => Err(ApiError::NotFound("nobody is known by that")),
         Answer::Several(found) => {
             let matches = found.iter().map(MatchInfo::from).collect();
-            Ok((StatusCode::OK, Json(RedactionAnswer { id: None, status: "several", due_at: None, matches })))
+            Ok((
+                StatusCode::OK,
+                Json(RedactionAnswer { id: None, status: "several", due_at: None, matches, held_by: None }),
+            ))
         }
         Answer::Asked { id, due_at, matches } => {
             let matches = matches.iter().map(MatchInfo::from).collect();
-            let answer = RedactionAnswer { id: Some(id), status: "waiting", due_at, matches };
+            let answer = RedactionAnswer { id: Some(id), status: "waiting", due_at, matches, held_by: None };
             Ok((StatusCode::ACCEPTED, Json(answer)))
         }
     }
@@ -280,7 +293,10 @@ pub async fn list(
     let mut tx = app.database.begin_reading(handler.shop).await?;
     let mut page = compliance::redactions(&mut tx, cursor.as_deref(), limit + 1).await?;
     let next_cursor = cut(&mut page, limit).map(|(id, _)| id.clone());
-    let items = page.into_iter().map(|(id, redaction)| RedactionInfo::of(id, redaction)).collect();
+    let mut items = Vec::with_capacity(page.len());
+    for (id, redaction) in page {
+        items.push(RedactionInfo::of(&mut tx, id, redaction).await?);
+    }
     Ok(Json(Redactions { items, next_cursor }))
 }
 
@@ -303,7 +319,7 @@ pub async fn one(
     let mut tx = app.database.begin_reading(handler.shop).await?;
     let own = tx.load::<Redaction>(&id).await?;
     if own.status().is_some() {
-        return Ok(Json(RedactionInfo::of(id, own)));
+        return Ok(Json(RedactionInfo::of(&mut tx, id, own).await?));
     }
     let former = ingest::predecessors(&mut tx, Some(handler.shop), None).await?;
     tx.commit().await?;
@@ -311,16 +327,16 @@ pub async fn one(
         let mut tx = app.database.begin_reading(before.shop).await?;
         let redaction: Redaction = tx.load(&id).await?;
         if redaction.request.as_ref().is_some_and(Request::is_of_shop) {
-            return Ok(Json(RedactionInfo::of(id, redaction)));
+            return Ok(Json(RedactionInfo::of(&mut tx, id, redaction).await?));
         }
     }
     Err(UNKNOWN)
 }
 
-async fn shown(tx: &mut event_store::ShopTx, id: String) -> Result<Json<RedactionInfo>, ApiError> {
+async fn shown(tx: &mut ShopTx, id: String) -> Result<Json<RedactionInfo>, ApiError> {
     let redaction: Redaction = tx.load(&id).await?;
     redaction.status().ok_or(UNKNOWN)?;
-    Ok(Json(RedactionInfo::of(id, redaction)))
+    Ok(Json(RedactionInfo::of(tx, id, redaction).await?))
 }
 
 /// Says, as another person than who asked, that it is not to be waited with.

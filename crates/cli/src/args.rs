@@ -191,7 +191,7 @@ pub struct SaidArgs {
     #[arg(long)]
     pub reason: Reason,
     /// Who says so; kept for ever, as the reason is
-    #[arg(long, default_value = "command")]
+    #[arg(long, default_value_t = Who::logged_in())]
     pub by: Who,
 }
 
@@ -328,7 +328,7 @@ pub enum TokenCommand {
         #[arg(long, required_if_eq_any([("role", "auditor"), ("role", "compliance")]))]
         reason: Option<Reason>,
         /// Who says so; kept for ever, as the reason is
-        #[arg(long, default_value = "command")]
+        #[arg(long, default_value_t = Who::logged_in())]
         by: Who,
     },
     /// Lists the tokens of a shop, or the operators'

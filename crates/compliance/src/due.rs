@@ -125,7 +125,12 @@ pub async fn waiting(tx: &mut ShopTx) -> Result<(i64, Option<DateTime<Utc>>), St
              AND NOT EXISTS (
                  SELECT FROM events d
                  WHERE d.shop_id = $1 AND d.aggregate_type = e.aggregate_type AND d.aggregate_id = e.aggregate_id
-                   AND (d.event_type IN ('RedactionCertified', 'RedactionCancelled', 'ExportFetched')
+                   AND (d.event_type IN ('RedactionCertified', 'RedactionCancelled')
+                        OR d.event_type = 'ExportFetched' AND NOT EXISTS (
+                            -- of an earlier release: the list of those among whom somebody has chosen since
+                            SELECT FROM events c
+                            WHERE c.shop_id = $1 AND c.aggregate_type = 'export' AND c.aggregate_id = d.aggregate_id
+                              AND c.event_type = 'ExportChosen' AND c.sequence > d.sequence)
                         OR d.event_type = 'ExportGone' AND d.payload #>> '{ExportGone,why}' = 'redacted'))"#,
         shop.0,
     )

@@ -8,20 +8,20 @@ use domain::{
     Command, ShopId, Subject,
     customer::CustomerCommand,
     document::DocumentCommand,
-    ids::{CustomerId, OrderId},
-    order::OrderCommand,
+    ids::{CheckoutId, CustomerId, DraftOrderId, OrderId},
+    order::{Order, OrderCommand},
     redaction::{Erased, Redaction, RedactionCommand, RedactionError, Request},
 };
 use event_store::{Database, Envelope, Metadata, ShopTx, StoreError, StoredEvent, Streams, name_subjects_by_and_by};
-use ingest::{bodies_of, find_bodies, let_go_of_bodies, name_bodies};
+use ingest::{bodies_of, buyers_in_untold_bodies, find_bodies, let_go_of_bodies, name_bodies, names_of_bodies};
 use uuid::Uuid;
-use vault::SubjectKey;
+use vault::{ShopKey, SubjectKey};
 
 use crate::{
     Named,
     export::drop_exports,
     ledger::Ledger,
-    open,
+    other_hold,
     search::{Search, Words},
     shop::erase_shop,
 };
@@ -90,10 +90,14 @@ pub(crate) async fn erase_with(
         return Ok(Some(Before::default()));
     };
     tx.name_subjects().await?;
-    let named = Named::of(&mut tx, request.subjects).await?;
-    let held = open(&mut tx).await?.into_iter().filter(|(other, state)| other != id && state.is_legally_held());
-    let mut held = held.flat_map(|(_, state)| state.request.into_iter().flat_map(|request| request.subjects));
-    if held.any(|subject| named.subjects.contains(&subject)) {
+    let mut named = Named::of(&mut tx, request.subjects).await?;
+    // What the log knows of an order may not say whose it is, where the order's own body could not be made anything of.
+    let untold = theirs_by_a_body_alone(&mut tx, &key, &named.subjects).await?;
+    if !untold.is_subset(&named.subjects) {
+        named = Named::of(&mut tx, named.subjects.into_iter().chain(untold)).await?;
+    }
+    let subjects: Vec<Subject> = named.subjects.iter().copied().collect();
+    if other_hold(&mut tx, id, &subjects).await?.is_some() {
         return Err(StoreError::Refused(Box::new(RedactionError::Held)));
     }
     seen.catch_up(&mut tx, named).await?;
@@ -103,6 +107,8 @@ pub(crate) async fn erase_with(
     let deliveries = find_bodies(&mut tx, &key, &named.subjects, &contacts, Some(&Search::on_demand(&words))).await?;
     // The others are found again by whom they name: they go in steps.
     let theirs = bodies_of(&mut tx, &named.subjects).await?;
+    let contact_rows = tx.contact_rows_of(&named.subjects).await?;
+    let names = names_of_bodies(&mut tx, &deliveries).await?;
     let_go_of_bodies(&mut tx, &deliveries.difference(&theirs).copied().collect()).await?;
     let (keys, snapshots) = tx.destroy_subjects(&named.subjects, &named.streams).await?;
     let (gone, exports) = drop_exports(&mut tx, &named.subjects, now).await?;
@@ -110,8 +116,9 @@ pub(crate) async fn erase_with(
     let tables = [
         ("exports", exports),
         ("inbox", bodies),
+        ("inbox_subjects", names),
         ("snapshots", snapshots),
-        ("subject_contacts", contacts),
+        ("subject_contacts", contact_rows),
         ("subject_keys", keys),
     ];
     let erased = Erased {
@@ -267,6 +274,23 @@ impl Seen {
     }
 }
 
+/// Orders whose bodies name one of the subjects as the buyer, and of which the log does not know a buyer.
+async fn theirs_by_a_body_alone(
+    tx: &mut ShopTx,
+    key: &ShopKey,
+    subjects: &BTreeSet<Subject>,
+) -> Result<BTreeSet<Subject>, StoreError> {
+    let mut theirs = BTreeSet::new();
+    for (order, customer) in buyers_in_untold_bodies(tx, key).await? {
+        if subjects.contains(&Subject::Customer(customer))
+            && tx.load::<Order>(&order.to_string()).await?.customer.is_none()
+        {
+            theirs.insert(Subject::Order(order));
+        }
+    }
+    Ok(theirs)
+}
+
 /// Appends what was erased, behind what goes with it.
 pub(crate) async fn write(
     tx: &mut ShopTx,
@@ -291,8 +315,10 @@ fn tombstone(kind: &str, stream: &str, redaction: &str) -> Option<Command> {
     match kind {
         "customer" => Some(Command::Customer(CustomerId(number()?), CustomerCommand::Redact { redaction })),
         "order" => Some(Command::Order(OrderId(number()?), OrderCommand::Redact { redaction })),
+        "checkout" => Some(Command::Checkout(CheckoutId(number()?), DocumentCommand::Redact { redaction })),
+        "draft_order" => Some(Command::DraftOrder(DraftOrderId(number()?), DocumentCommand::Redact { redaction })),
         "compliance_request" => Some(Command::Compliance(stream.to_owned(), DocumentCommand::Redact { redaction })),
-        // Nobody else's values are sealed as a person's.
+        // The others name nobody but the shop, or say themselves what was done.
         _ => None,
     }
 }

@@ -102,10 +102,10 @@ pub(crate) async fn run_exports(
     for (id, export) in pending {
         let outcome = match (export.status(), &export.built) {
             (Some(ExportStatus::Waiting), _) => build(database, shop, &id, now).await.map(Some),
-            (Some(ExportStatus::Ready), Some(built)) if built.expires_at <= now => {
+            (Some(ExportStatus::Ready | ExportStatus::Several), Some(built)) if built.expires_at <= now => {
                 expire(database, shop, &id, now).await.map(|()| None)
             }
-            (Some(ExportStatus::Ready), Some(built)) => Ok(Some(built.expires_at)),
+            (Some(ExportStatus::Ready | ExportStatus::Several), Some(built)) => Ok(Some(built.expires_at)),
             _ => Ok(None),
         };
         match outcome {
@@ -134,7 +134,10 @@ async fn build(database: &Database, shop: ShopId, id: &str, now: DateTime<Utc>) 
     // So that nobody is erased between reading and writing.
     tx.lock_log().await?;
     let export: Export = tx.load(id).await?;
-    let Some(request) = export.request.filter(|_| export.built.is_none()) else { return Ok(expires_at) };
+    let is_waited_for = export.status() == Some(ExportStatus::Waiting);
+    let Some(request) = export.request.filter(|_| is_waited_for) else { return Ok(expires_at) };
+    // An earlier release may have put something together before anybody chose.
+    sqlx::query!("DELETE FROM exports WHERE shop_id = $1 AND export_id = $2", shop.0, id).execute(&mut *tx).await?;
     let mut built = Built { histories: 0, values: 0, bytes: 0, at: now, expires_at };
     if let Some(key) = tx.living_shop_key().await? {
         let mut told = BTreeSet::new();
@@ -231,16 +234,15 @@ pub(crate) async fn drop_exports(
             continue;
         }
         let Some(ExportRequest { subjects: asked, several, .. }) = export.request else { continue };
-        // Nothing is told of any of several, and somebody else of them may be meant.
-        if several.iter().any(|subject| !subjects.contains(subject)) {
-            continue;
-        }
-        let mut theirs: BTreeSet<Subject> = asked.into_iter().chain(several).collect();
+        // Nothing is told of any of several, and another one of them may be meant, while there is one.
+        let left: BTreeSet<Subject> = several.iter().copied().filter(|of| !subjects.contains(of)).collect();
+        let is_nobody_left = !several.is_empty() && tx.redacted_among(&left).await?.len() == left.len();
+        let mut theirs: BTreeSet<Subject> = asked.into_iter().collect();
         if export.gone.is_none() {
             // An order may be somebody else's, too.
             theirs = Named::of(tx, theirs).await?.subjects;
         }
-        if !theirs.is_disjoint(subjects) {
+        if is_nobody_left || !theirs.is_disjoint(subjects) {
             let shop = tx.shop();
             let gone = sqlx::query!("DELETE FROM exports WHERE shop_id = $1 AND export_id = $2", shop.0, id);
             parts += gone.execute(&mut **tx).await?.rows_affected();

@@ -4,16 +4,16 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    ShopId,
-    redaction::{RedactionCommand, Request, Said},
+    ShopId, Subject,
+    redaction::{RedactionCommand, Request, Said, WEBHOOK},
 };
 use event_store::{Database, ShopTx, StoreError, name_subjects_by_and_by};
 use uuid::Uuid;
 
 use crate::{
-    Match, Whom,
+    Match, OtherHold, Whom,
     erase::in_steps,
-    matches,
+    matches, other_hold,
     person::{and_merged, count_of, record_lookup},
     tell,
 };
@@ -61,6 +61,8 @@ pub struct Plan {
     pub streams: usize,
     /// Sealed values in these; of a shop nobody counts them.
     pub values: Option<usize>,
+    /// A legal hold that would be in the way.
+    pub held_by: Option<OtherHold>,
 }
 
 /// A reason, for ever in the log: so nothing that could be a person's address or number.
@@ -68,7 +70,39 @@ pub struct Plan {
 pub struct Reason(String);
 
 /// Who says so: as long in the log, and under the same rule.
-pub type Who = Reason;
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Who(Reason);
+
+impl Who {
+    /// Whoever is logged in, where that can be told.
+    #[must_use]
+    pub fn logged_in() -> Self {
+        let names = ["LOGNAME", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
+        names.filter_map(|name| name.parse().ok()).next().unwrap_or_else(|| Self(Reason("command".to_owned())))
+    }
+}
+
+impl std::str::FromStr for Who {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // What the program does by itself is said by these, and what is asked with a token by its role.
+        const TAKEN: [&str; 6] = [WEBHOOK, "redaction", "restore", "export", "compliance", "auditor"];
+        let who: Reason = text.parse()?;
+        match who.0.split_whitespace().next() {
+            Some(first) if TAKEN.contains(&first.to_lowercase().as_str()) => {
+                Err("that is how the program names itself, or a token: say who you are")
+            }
+            _ => Ok(Self(who)),
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl std::str::FromStr for Reason {
     type Err = &'static str;
@@ -77,14 +111,16 @@ impl std::str::FromStr for Reason {
         const MOST: usize = 200;
         const DIGITS: usize = 9; // a date has eight
         let text = text.trim();
+        let is_digit = |char: &char| vault::digit(*char).is_some();
         let has_number = text
-            .split(|char: char| !(char.is_ascii_digit() || " -./()+".contains(char)))
-            .any(|run| run.chars().filter(char::is_ascii_digit).count() >= DIGITS);
+            .split(|char: char| !(is_digit(&char) || char.is_whitespace() || "-–./()+".contains(char)))
+            .any(|run| run.chars().filter(is_digit).count() >= DIGITS);
+        let has_address = ["@", "＠", "﹫", "%40"].iter().any(|sign| text.contains(sign));
         match () {
             () if text.is_empty() => Err("it must not be empty"),
             () if text.chars().any(char::is_control) => Err("it has a sign in it that cannot be shown"),
             () if text.chars().count() > MOST => Err("it is longer than 200 characters"),
-            () if text.contains('@') || has_number => {
+            () if has_address || has_number => {
                 Err("it is kept for ever: it must not hold an e-mail address or a telephone number")
             }
             () => Ok(Self(text.to_owned())),
@@ -150,9 +186,12 @@ pub async fn plan(database: &Database, shop: ShopId, whom: &Whom, said: &Said) -
     let mut tx = database.begin(shop).await?;
     let matches = matches(&mut tx, whom).await?;
     if let Whom::Shop = whom {
-        return Ok(Plan { streams: count_of(&mut tx, None).await?, matches, values: None });
+        let held_by = other_hold(&mut tx, "", &[Subject::Shop]).await?;
+        return Ok(Plan { streams: count_of(&mut tx, None).await?, matches, values: None, held_by });
     }
     let (matches, named) = and_merged(&mut tx, matches).await?;
+    let subjects: Vec<Subject> = named.subjects.iter().copied().collect();
+    let held_by = other_hold(&mut tx, "", &subjects).await?;
     record_lookup(&mut tx, whom, &matches, "redaction", said).await?;
     // Not counted under the log's lock.
     tx.commit().await?;
@@ -166,7 +205,7 @@ pub async fn plan(database: &Database, shop: ShopId, whom: &Whom, said: &Said) -
         .await?;
     }
     tx.commit().await?;
-    Ok(Plan { matches, streams: named.streams.len(), values: Some(values) })
+    Ok(Plan { matches, streams: named.streams.len(), values: Some(values), held_by })
 }
 
 #[cfg(test)]
@@ -178,10 +217,32 @@ mod tests {
         for good in ["case 2026-114", "asked by letter on 2026-11-01", "GDPR art. 17"] {
             assert!(good.parse::<Reason>().is_ok(), "{good}");
         }
-        for bad in
-            ["", "  ", "jane@example.com asked", "call +1 613 555 0142", "6135550142", "a\0b", "a\nb", &"x".repeat(201)]
-        {
+        for bad in [
+            "",
+            "  ",
+            "jane@example.com asked",
+            "jane＠example.com",
+            "jane%40example.com",
+            "call +1 613 555 0142",
+            "6135550142",
+            "６１３ ５５５ ０１４２",
+            "٦١٣٥٥٥٠١٤٢",
+            "613\u{a0}555\u{2009}0142",
+            "a\0b",
+            "a\nb",
+            &"x".repeat(201),
+        ] {
             assert!(bad.parse::<Reason>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nobody_goes_by_the_names_of_the_program() {
+        for good in ["ann", "Ann of compliance", "command", "on call", "webhooks team"] {
+            assert!(good.parse::<Who>().is_ok(), "{good}");
+        }
+        for bad in ["webhook", "Redaction", "restore", "export", "compliance 018f", " auditor 1", "ann@example.com"] {
+            assert!(bad.parse::<Who>().is_err(), "{bad}");
         }
     }
 }

@@ -7,13 +7,14 @@ use domain::{
     Command, ShopId, Subject,
     redaction::{Erased, Redaction, RedactionCommand, RedactionError, Request, Said, Status},
     shop::{Shop, ShopCommand},
+    token::{Issued, TokenCommand},
 };
 use event_store::{Database, Envelope, Metadata, ShopTx, StoreError, events};
 use futures::TryStreamExt;
 use ingest::{REDACT, Registration, enqueue, hand_over, later_installation, lock_entry, strike_off};
 use read_models::{PROJECTIONS, projection};
 use sha2::{Digest, Sha256};
-use uuid::Builder;
+use uuid::{Builder, Uuid};
 
 use crate::{
     Named,
@@ -70,12 +71,14 @@ pub(crate) async fn erase_shop(
         let registration = Registration { domain, shopify_id, timezone, currency };
         let new = successor(shop, id);
         hand_over(&mut tx, key, &registration, since, new).await?;
-        carry_over(&mut tx, new, &others).await?;
+        carry_over(&mut tx, new, &others, now).await?;
         goes_on_as = Some(new);
     }
     // Whoever has the domain now is another.
     let domain = entry.as_ref().map(|entry| &entry.domain).filter(|_| goes_on_as.is_none());
-    strike_off(&mut tx, domain, goes_on_as, REDACT).await?;
+    let tables = rows_let_go(&mut tx).await?;
+    let said = Said { by: "redaction".to_owned(), reason: Some("the shop is erased".to_owned()), at: now };
+    let ended = strike_off(&mut tx, domain, goes_on_as, REDACT, &said).await?;
 
     let counts = sqlx::query!(
         r#"SELECT (SELECT count(*) FROM events WHERE shop_id = $1 AND sequence = 1) AS "streams!",
@@ -84,7 +87,6 @@ pub(crate) async fn erase_shop(
     )
     .fetch_one(&mut *tx)
     .await?;
-    let tables = rows_let_go(&mut tx).await?;
     let contacts = tables.iter().find(|(table, _)| table == "subject_contacts").map_or(0, |(_, rows)| *rows);
     let keys = tx.destroy_shop().await?;
     let erased = Erased {
@@ -100,17 +102,17 @@ pub(crate) async fn erase_shop(
         ..Erased::nothing(now)
     };
     // Whoever was waited with is erased with the shop.
-    let said = || Said { by: "redaction".to_owned(), reason: Some("the shop is erased".to_owned()), at: now };
     let mut commands = Vec::new();
     for (other, state) in &others {
         let held = state.status() == Some(Status::Held);
-        let release = held.then(|| RedactionCommand::Release(said()));
-        let confirm = state.erased.is_none().then(|| RedactionCommand::Confirm(said()));
+        let release = held.then(|| RedactionCommand::Release(said.clone()));
+        let confirm = state.erased.is_none().then(|| RedactionCommand::Confirm(said.clone()));
         commands.extend(release.into_iter().chain(confirm).map(|command| Command::Redaction(other.clone(), command)));
     }
     if !commands.is_empty() {
         enqueue(&mut tx, REDACT, 0.0).await?;
     }
+    commands.extend(ended.iter().map(|token| Command::Token(token.to_string(), TokenCommand::Revoke(said.clone()))));
     commands.push(Command::Shop(ShopCommand::Redact { redaction: id.to_owned() }));
     write(&mut tx, id, erased, commands).await?;
     tx.commit().await?;
@@ -124,7 +126,12 @@ fn successor(shop: ShopId, redaction: &str) -> ShopId {
 }
 
 /// The new shop keeps nothing of whoever was erased in the old one, and is asked what was asked of the old one.
-async fn carry_over(tx: &mut ShopTx, new: ShopId, open: &[(String, Redaction)]) -> Result<(), StoreError> {
+async fn carry_over(
+    tx: &mut ShopTx,
+    new: ShopId,
+    open: &[(String, Redaction)],
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
     let old = tx.shop();
     let erased = sqlx::query_scalar!("SELECT subject FROM subject_keys WHERE shop_id = $1 AND wrapped IS NULL", old.0)
         .fetch_all(&mut **tx)
@@ -142,13 +149,14 @@ async fn carry_over(tx: &mut ShopTx, new: ShopId, open: &[(String, Redaction)]) 
     tx.turn_to(new).await?;
     let erased: BTreeSet<Subject> = erased.iter().filter_map(|subject| subject.parse().ok()).collect();
     tx.destroy_subjects(&erased, &BTreeSet::new()).await?;
-    let mut envelopes = Vec::new();
+    let mut envelopes = tokens_again(tx, at).await?;
     for (id, redaction, request) in requests {
         let Request { at, by, .. } = request.clone();
         let mut commands = vec![RedactionCommand::Request(request)];
         let held = redaction.hold.clone().zip(redaction.held_by.clone());
         commands.extend(held.map(|(reason, by)| RedactionCommand::Hold { reason, by, at }));
-        let confirmed = redaction.confirmed_by.clone().map(|by| Said { by, reason: None, at });
+        let reason = || Some("confirmed before the shop went on".to_owned());
+        let confirmed = redaction.confirmed_by.clone().map(|by| Said { by, reason: reason(), at });
         commands.extend(confirmed.map(RedactionCommand::Confirm));
         let metadata = Metadata::from_source("command").with("actor", by);
         let tell = |command| Envelope::new(Command::Redaction(id.clone(), command), metadata.clone());
@@ -159,6 +167,25 @@ async fn carry_over(tx: &mut ShopTx, new: ShopId, open: &[(String, Redaction)]) 
         enqueue(tx, REDACT, 0.0).await?;
     }
     tx.turn_to(old).await
+}
+
+/// The log of the shop that goes on says whose tokens it has taken over.
+async fn tokens_again(tx: &mut ShopTx, at: DateTime<Utc>) -> Result<Vec<Envelope>, StoreError> {
+    let shop = tx.shop();
+    let good = sqlx::query!(
+        r#"SELECT token_id, role AS "role!", expires_at FROM api_tokens
+           WHERE shop_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+           ORDER BY created_at"#,
+        shop.0,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let issue = |role, until, token: Uuid| {
+        let said = Said { by: "redaction".to_owned(), reason: Some("taken over as the shop went on".to_owned()), at };
+        let metadata = Metadata::from_source("command").with("actor", &*said.by);
+        Envelope::new(Command::Token(token.to_string(), TokenCommand::Issue(Issued { role, until, said })), metadata)
+    };
+    Ok(good.into_iter().map(|token| issue(token.role, token.expires_at, token.token_id)).collect())
 }
 
 /// Of which tables an erased shop keeps nothing, and in which rows of theirs there is something. Its log stays.

@@ -206,6 +206,20 @@ impl ShopTx {
         .await?)
     }
 
+    /// How many rows say by what these subjects are found.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn contact_rows_of(&mut self, subjects: &BTreeSet<Subject>) -> Result<u64, StoreError> {
+        let shop = self.shop();
+        let rows = sqlx::query_scalar!(
+            r#"SELECT count(*) AS "rows!" FROM subject_contacts WHERE shop_id = $1 AND subject = ANY ($2)"#,
+            shop.0,
+            &texts(subjects),
+        );
+        Ok(rows.fetch_one(&mut **self).await?.unsigned_abs())
+    }
+
     /// The histories that values of these subjects stand in.
     ///
     /// # Errors

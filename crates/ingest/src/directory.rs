@@ -1,7 +1,7 @@
 //! Which shops there are: the directory from a domain to our id, and how a shop gets into it.
 
 use chrono::{DateTime, Utc};
-use domain::{Command, Currency, Personal, ShopId, Zone, ids::ShopifyShopId, shop::ShopCommand};
+use domain::{Command, Currency, Personal, ShopId, Zone, ids::ShopifyShopId, redaction::Said, shop::ShopCommand};
 use event_store::{
     Database, Envelope, Metadata, PROJECT, SealedThing, ShopTx, StoreError, create_shop, opened, shop_key,
 };
@@ -221,8 +221,8 @@ pub async fn lock_entry(tx: &mut ShopTx) -> Result<Option<DirectoryEntry>, Store
     find_by_id(tx, shop).await
 }
 
-/// Takes the shop of this transaction out of the directory, ends its merchants' tokens, and forgets its work of any other kind
-/// than `but`. Those who handle compliance, and auditors, are still to read what was done. `goes_on_as`: the shop that has its
+/// Takes the shop of this transaction out of the directory, ends its merchants' tokens, which it returns, and forgets its work of any
+/// other kind than `but`. Those who handle compliance, and auditors, are still to read what was done. `goes_on_as`: the shop that has its
 /// place.
 ///
 /// # Errors
@@ -232,7 +232,8 @@ pub async fn strike_off(
     domain: Option<&ShopDomain>,
     goes_on_as: Option<ShopId>,
     but: &str,
-) -> Result<(), StoreError> {
+    said: &Said,
+) -> Result<Vec<Uuid>, StoreError> {
     let shop = tx.shop();
     sqlx::query!("DELETE FROM directory WHERE shop_id = $1", shop.0).execute(&mut **tx).await?;
     sqlx::query!("DELETE FROM work_queue WHERE shop_id = $1 AND kind <> $2", shop.0, but).execute(&mut **tx).await?;
@@ -245,13 +246,15 @@ pub async fn strike_off(
     )
     .execute(&mut **tx)
     .await?;
-    sqlx::query!(
-        "UPDATE api_tokens SET revoked_at = now() WHERE shop_id = $1 AND revoked_at IS NULL AND role = 'merchant'",
-        shop.0
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    let ended = sqlx::query_scalar!(
+        "UPDATE api_tokens SET revoked_at = now(), revoked_by = $2, revoke_reason = $3
+         WHERE shop_id = $1 AND revoked_at IS NULL AND role = 'merchant'
+         RETURNING token_id",
+        shop.0,
+        said.by,
+        said.reason,
+    );
+    Ok(ended.fetch_all(&mut **tx).await?)
 }
 
 /// Makes a new shop of what came since an instant, in this shop's place: it gets the domain, the tokens and the deliveries, and

@@ -26,8 +26,11 @@ pub use keys::{KeyUse, Rotated, key_uses, rotate_keys};
 pub use metrics::{count_put_off, register_metrics};
 pub use receive::{Accepted, Delivery, Receiver};
 pub use requests::{REDACT, enqueue, later_installation};
-pub use subjects::{OpenedBody, bodies_of, find_bodies, let_go_of_bodies, name_bodies, open_bodies};
-pub use translate::{BATCH, IngestError, Ingested, ingest, put_off};
+pub use subjects::{
+    OpenedBody, bodies_of, buyers_in_untold_bodies, find_bodies, let_go_of_bodies, name_bodies, names_of_bodies,
+    open_bodies,
+};
+pub use translate::{BATCH, IngestError, Ingested, ingest, put_forward, put_off};
 
 /// The kind of work that a stored delivery makes.
 pub const INGEST: &str = "ingest";

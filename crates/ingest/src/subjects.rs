@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use domain::{ShopId, Subject};
+use domain::{
+    ShopId, Subject,
+    ids::{CustomerId, OrderId},
+};
 use event_store::{Database, SealedThing, ShopTx, StoreError, opened};
 use serde_json::Value;
-use shopify::{persons, persons_in_text, text_of};
+use shopify::{buyer_of, persons, persons_in_text, text_of};
 use uuid::Uuid;
 use vault::{ContactKey, ShopKey};
 
@@ -204,6 +207,44 @@ pub async fn name_bodies(database: &Database, shop: ShopId) -> Result<(), StoreE
         about.write(&mut tx).await?;
         tx.commit().await?;
     }
+}
+
+/// How many rows say whom these deliveries are about.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn names_of_bodies(tx: &mut ShopTx, deliveries: &BTreeSet<Uuid>) -> Result<u64, StoreError> {
+    let shop = tx.shop();
+    let rows = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "rows!" FROM inbox_subjects WHERE shop_id = $1 AND inbox_id = ANY ($2)"#,
+        shop.0,
+        &deliveries.iter().copied().collect::<Vec<_>>(),
+    );
+    Ok(rows.fetch_one(&mut **tx).await?.unsigned_abs())
+}
+
+/// Orders and their buyers as bodies of orders have them that became no events, one at a time.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn buyers_in_untold_bodies(tx: &mut ShopTx, key: &ShopKey) -> Result<Vec<(OrderId, CustomerId)>, StoreError> {
+    let shop = tx.shop();
+    let untold = sqlx::query!(
+        r#"SELECT id AS "id!", topic AS "topic!" FROM inbox
+           WHERE shop_id = $1 AND status IN ('ignored', 'dead') AND topic LIKE 'orders/%' AND body IS NOT NULL
+           UNION ALL
+           SELECT id, topic FROM inbox
+           WHERE shop_id = $1 AND status = 'pending' AND topic LIKE 'orders/%' AND body IS NOT NULL"#,
+        shop.0,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let mut buyers = Vec::new();
+    for delivery in untold {
+        let Some(body) = open_body(tx, key, delivery.id).await? else { continue };
+        buyers.extend(parsed(&body).ok().and_then(|body| buyer_of(&delivery.topic, &body)));
+    }
+    Ok(buyers)
 }
 
 /// Some of the deliveries whose bodies must be opened to know whom they are about, each with its topic.

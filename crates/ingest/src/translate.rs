@@ -88,6 +88,21 @@ pub async fn ingest(tx: &mut ShopTx, entry: &DirectoryEntry, limit: i64) -> Resu
     settle(tx, entry, pending, is_full).await
 }
 
+/// Lets what was put off be tried now.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn put_forward(tx: &mut ShopTx) -> Result<(), StoreError> {
+    let shop = tx.shop();
+    sqlx::query!(
+        "UPDATE inbox SET due_at = now() WHERE shop_id = $1 AND status = 'pending' AND due_at > now()",
+        shop.0
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// Puts off a delivery that could not be stored; after some attempts it is a dead letter, and `true` is returned.
 ///
 /// # Errors

@@ -22,6 +22,13 @@ pub fn persons(topic: &str, body: &Value) -> BTreeSet<Subject> {
     found
 }
 
+/// The order that a body is of, and the customer whom it names as the buyer.
+#[must_use]
+pub fn buyer_of(topic: &str, body: &Value) -> Option<(OrderId, CustomerId)> {
+    let order = topic.starts_with("orders/").then(|| number(&body["id"])).flatten()?;
+    Some((OrderId(order), CustomerId(number(&body["customer"]["id"])?)))
+}
+
 /// What a body that is no JSON says, without JSON's escapes.
 #[must_use]
 pub fn text_of(body: &[u8]) -> String {

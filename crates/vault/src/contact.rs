@@ -67,7 +67,8 @@ impl ContactKey {
 }
 
 /// The digit that a character is. Of each script the ten stand one behind the other, from zero on.
-fn digit(char: char) -> Option<char> {
+#[must_use]
+pub fn digit(char: char) -> Option<char> {
     /// Of Arabic, Persian, Devanagari, Bengali, Gurmukhi, Gujarati, Tamil, Telugu, Kannada, Malayalam, Thai, Lao, Burmese, Khmer, and
     /// of full width.
     const ZEROS: [u32; 15] = [

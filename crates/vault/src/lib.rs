@@ -15,7 +15,7 @@ mod sealer;
 mod signing;
 mod snapshot;
 
-pub use contact::ContactKey;
+pub use contact::{ContactKey, digit};
 pub use key::{BodyKey, ShopKey, SubjectKey};
 pub use ring::MasterRing;
 pub use sealer::{Named, Sealer, SubjectState};

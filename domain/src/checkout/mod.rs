@@ -11,7 +11,7 @@ use crate::{
     document::Document,
     ids::{CustomerId, ProductId, VariantId},
     money::Currency,
-    personal::{PersonalFields, Visit},
+    personal::{PersonalFields, Subject, Visit},
 };
 
 /// What a body says of a checkout.
@@ -56,6 +56,10 @@ pub struct CheckoutItem {
 }
 
 impl PersonalFields for Checkout {
+    fn about(&self) -> Option<Subject> {
+        self.customer_id.map(Subject::Customer)
+    }
+
     fn personal_fields(&mut self, _: Visit<'_>) {}
 }
 

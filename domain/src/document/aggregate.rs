@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     command::Stored,
     join::Member,
-    personal::{PersonalFields, Visit},
+    personal::{PersonalFields, Subject, Visit},
     version::Version,
 };
 
@@ -46,6 +46,13 @@ pub enum DocumentCommand<T> {
 }
 
 impl<T: PersonalFields> PersonalFields for DocumentCommand<T> {
+    fn about(&self) -> Option<Subject> {
+        match self {
+            Self::Observe { value, .. } => value.about(),
+            Self::ObserveDeletion { .. } | Self::Redact { .. } => None,
+        }
+    }
+
     fn personal_fields(&mut self, visit: Visit<'_>) {
         match self {
             Self::Observe { value, .. } => value.personal_fields(visit),

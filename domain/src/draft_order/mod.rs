@@ -9,7 +9,7 @@ use crate::{
     document::Document,
     ids::{CustomerId, OrderId},
     money::Currency,
-    personal::{PersonalFields, Visit},
+    personal::{PersonalFields, Subject, Visit},
 };
 
 /// What a body says of a draft. Nothing about the buyer is kept but the customer's number.
@@ -39,6 +39,10 @@ pub struct DraftOrder {
 }
 
 impl PersonalFields for DraftOrder {
+    fn about(&self) -> Option<Subject> {
+        self.customer_id.map(Subject::Customer)
+    }
+
     fn personal_fields(&mut self, _: Visit<'_>) {}
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{Built, Chosen, ExportEvent, ExportRequest, Gone};
 use crate::{
     personal::{PersonalFields, Visit},
-    redaction::Actor,
+    redaction::{Actor, Said},
 };
 
 /// An export.
@@ -65,12 +65,7 @@ pub enum ExportCommand {
         at: DateTime<Utc>,
     },
     /// It is to be put together again.
-    Renew {
-        /// Who says so.
-        by: Actor,
-        /// When.
-        at: DateTime<Utc>,
-    },
+    Renew(Said),
 }
 
 /// Why a command is refused.
@@ -86,7 +81,7 @@ pub enum ExportError {
     #[error("it is known who is meant")]
     NotSeveral,
     /// Whoever is chosen is none of those who are known by what was asked with.
-    #[error("choose one or more of those who are known by what was asked with")]
+    #[error("choose among those who are known by what was asked with")]
     NotOneOfThem,
     /// Nothing is there to be fetched yet.
     #[error("it is being put together")]
@@ -130,13 +125,13 @@ impl Export {
         match (command, status) {
             (C::Choose(chosen), S::Several) => {
                 let is_known = |subject| self.request.iter().any(|request| request.several.contains(subject));
-                match !chosen.subjects.is_empty() && chosen.subjects.iter().all(is_known) {
+                match chosen.subjects.iter().all(is_known) {
                     true => Ok(Some(E::ExportChosen(chosen))),
                     false => Err(ExportError::NotOneOfThem),
                 }
             }
             (C::Choose(_), S::Waiting | S::Ready | S::Expired) => Err(ExportError::NotSeveral),
-            (C::Fetch { .. }, S::Several) => Err(ExportError::Several),
+            (C::Fetch { .. } | C::Renew(_), S::Several) => Err(ExportError::Several),
             (C::Build(built), S::Waiting) => Ok(Some(E::ExportBuilt(built))),
             (C::Fetch { at, .. }, S::Ready) if self.built.as_ref().is_some_and(|built| at >= built.expires_at) => {
                 Err(ExportError::Expired)
@@ -144,11 +139,12 @@ impl Export {
             (C::Fetch { by, form, at }, S::Ready) => Ok(Some(E::ExportFetched { by, form, at })),
             (C::Fetch { .. }, S::Waiting) => Err(ExportError::NotBuilt),
             (C::Fetch { .. }, S::Expired) => Err(ExportError::Expired),
-            (C::Fetch { .. } | C::Renew { .. } | C::Choose(_), S::Redacted) => Err(ExportError::Redacted),
+            (C::Fetch { .. } | C::Renew(_) | C::Choose(_), S::Redacted) => Err(ExportError::Redacted),
             (C::Drop { why: why @ Gone::Redacted, at }, S::Several | S::Waiting | S::Ready | S::Expired)
             | (C::Drop { why, at }, S::Ready) => Ok(Some(E::ExportGone { why, at })),
-            (C::Renew { by, at }, S::Expired) => Ok(Some(E::ExportRenewed { by, at })),
-            (C::Build(_) | C::Drop { .. } | C::Renew { .. }, _) => Ok(None),
+            (C::Drop { why, at }, S::Several) if self.built.is_some() => Ok(Some(E::ExportGone { why, at })),
+            (C::Renew(said), S::Expired) => Ok(Some(E::ExportRenewed(said))),
+            (C::Build(_) | C::Drop { .. } | C::Renew(_), _) => Ok(None),
             (C::Request(_), _) => unreachable!("decided above"),
         }
     }
@@ -178,13 +174,13 @@ impl Aggregate for Export {
                     request.subjects.sort_unstable();
                     request.subjects.dedup();
                 }
-                // What an earlier release put together told of nobody.
-                (self.built, self.gone) = (None, None);
+                // An earlier release put together what named orders say, and took the list of several for an answer.
+                (self.built, self.gone, self.fetched_at) = (None, None, None);
             }
             ExportEvent::ExportBuilt(built) => self.built = Some(built),
             ExportEvent::ExportFetched { at, .. } => self.fetched_at = self.fetched_at.or(Some(at)),
             ExportEvent::ExportGone { why, .. } => (self.built, self.gone) = (None, Some(why)),
-            ExportEvent::ExportRenewed { .. } => (self.built, self.gone) = (None, None),
+            ExportEvent::ExportRenewed(_) => (self.built, self.gone) = (None, None),
         }
     }
 }

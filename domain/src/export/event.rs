@@ -4,7 +4,11 @@ use chrono::{DateTime, Utc};
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
-use crate::{command::Stored, personal::Subject, redaction::Actor};
+use crate::{
+    command::Stored,
+    personal::Subject,
+    redaction::{Actor, Said},
+};
 
 /// An event of an export.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,12 +36,7 @@ pub enum ExportEvent {
         at: DateTime<Utc>,
     },
     /// It is to be put together again.
-    ExportRenewed {
-        /// Who says so.
-        by: Actor,
-        /// When.
-        at: DateTime<Utc>,
-    },
+    ExportRenewed(Said),
 }
 
 /// Whose data is asked for, and at whose word.
@@ -63,7 +62,7 @@ pub struct ExportRequest {
 /// Who is meant of several that are known by what was asked with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chosen {
-    /// Whose data it is to be.
+    /// Whose data it is to be; nobody, where none of them is meant.
     pub subjects: Vec<Subject>,
     /// By what somebody knows that it is they. Not who.
     pub reason: String,
@@ -106,7 +105,7 @@ impl DomainEvent for ExportEvent {
             Self::ExportBuilt(_) => "ExportBuilt",
             Self::ExportFetched { .. } => "ExportFetched",
             Self::ExportGone { .. } => "ExportGone",
-            Self::ExportRenewed { .. } => "ExportRenewed",
+            Self::ExportRenewed(_) => "ExportRenewed",
         }
         .to_owned()
     }

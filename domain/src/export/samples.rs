@@ -1,7 +1,7 @@
 //! A sample of every event: its stored bytes never change, whatever becomes of the types.
 
 use super::{Built, Chosen, ExportEvent, ExportRequest, Gone};
-use crate::{document::samples::at, ids::CustomerId, personal::Subject};
+use crate::{document::samples::at, ids::CustomerId, personal::Subject, redaction::Said};
 
 /// Every event, with every field filled.
 #[must_use]
@@ -30,7 +30,12 @@ pub fn samples() -> Vec<ExportEvent> {
             by: by(),
             at: at("2026-11-01T12:30:00Z"),
         }),
-        ExportEvent::ExportRenewed { by: by(), at: at("2026-11-09T12:00:00Z") },
+        ExportEvent::ExportRenewed(Said { by: by(), reason: None, at: at("2026-11-09T12:00:00Z") }),
+        ExportEvent::ExportRenewed(Said {
+            by: by(),
+            reason: Some("it was not handed on in time".to_owned()),
+            at: at("2026-11-09T12:00:00Z"),
+        }),
         ExportEvent::ExportGone { why: Gone::Expired, at: at("2026-11-08T12:00:01Z") },
         ExportEvent::ExportBuilt(Built {
             histories: 3,

@@ -45,7 +45,7 @@ pub async fn run(environment: &Environment, command: RedactCommand) -> anyhow::R
                 let Some((last, _)) = page.last() else { break };
                 before = Some(last.clone());
                 for (id, redaction) in &page {
-                    output::json(&told(id, redaction));
+                    output::json(&told(&mut tx, id, redaction).await?);
                 }
             }
         }
@@ -62,7 +62,7 @@ pub async fn run(environment: &Environment, command: RedactCommand) -> anyhow::R
             let mut tx = session.database.begin_reading(shop).await?;
             let redaction: Redaction = tx.load(&which.id).await?;
             redaction.status().context("there is no such redaction")?;
-            output::line(serde_json::to_string_pretty(&told(&which.id, &redaction))?);
+            output::line(serde_json::to_string_pretty(&told(&mut tx, &which.id, &redaction).await?)?);
         }
         RedactCommand::Hold(to) => {
             let hold = |Said { by, reason, at }| RedactionCommand::Hold { reason: reason.unwrap_or_default(), by, at };
@@ -88,7 +88,9 @@ async fn ask(
     if dry_run {
         let said = reason.said_by(&by.to_string(), now);
         let plan = compliance::plan(&session.database, entry.shop, &whom, &said).await?;
-        output::json(&json!({ "would_erase": matches(&plan.matches), "streams": plan.streams, "values": plan.values }));
+        output::json(
+            &json!({ "would_erase": matches(&plan.matches), "streams": plan.streams, "values": plan.values, "held_by": plan.held_by }),
+        );
         return Ok(());
     }
     let hold = TimeDelta::hours(environment.redaction_hold_hours.into());
@@ -130,8 +132,9 @@ async fn act(
     // Whether it is due now, workers see.
     ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
     let redaction: Redaction = tx.load(&which.id).await?;
+    let told = told(&mut tx, &which.id, &redaction).await?;
     tx.commit().await?;
-    output::json(&told(&which.id, &redaction));
+    output::json(&told);
     Ok(())
 }
 
@@ -151,15 +154,17 @@ fn matches(found: &[Match]) -> Vec<Value> {
     found.iter().map(one).collect()
 }
 
-fn told(id: &str, redaction: &Redaction) -> Value {
-    json!({
+async fn told(tx: &mut ShopTx, id: &str, redaction: &Redaction) -> anyhow::Result<Value> {
+    let held_by = compliance::hold_on(tx, id, redaction).await?;
+    Ok(json!({
         "id": id,
         "status": redaction.status(),
         "due_at": redaction.due_at(),
         "request": redaction.request,
         "hold": redaction.hold,
+        "held_by": held_by,
         "confirmed_by": redaction.confirmed_by,
         "erased": redaction.erased,
         "receipt": redaction.receipt,
-    })
+    }))
 }

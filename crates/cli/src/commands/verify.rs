@@ -42,12 +42,10 @@ pub async fn run(environment: &Environment, args: &VerifyArgs) -> anyhow::Result
     let mut all_good = true;
     for (shop, name) in logs {
         trust.check_anchors(shop)?;
-        let bar = output::progress(&name);
+        let mut along = output::Along::new(&name);
         let (head, _) = session.database.begin_reading(shop).await?.head().await?;
-        bar.set_length(head.cast_unsigned());
-        let along = |events: i64| bar.set_position(events.cast_unsigned());
-        let verified = verify_with(&session.database, shop, trust.clone(), along).await?;
-        bar.finish_and_clear();
+        let verified = verify_with(&session.database, shop, trust.clone(), |events| along.is_at(events, head)).await?;
+        along.end();
         all_good &= told(environment.json, &name, &verified, json!({}));
     }
     Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -130,13 +128,13 @@ async fn write_bundle(
     aside.push(".part");
     let cannot = || format!("{} cannot be written", path.display());
     let mut out = BufWriter::new(File::create(&aside).with_context(cannot)?);
-    let bar = output::progress(name);
-    let exported = export(&session.database, shop, &keys, accepts_unknown_keys, Utc::now(), &mut out, |events, of| {
-        bar.set_length(of.cast_unsigned());
-        bar.set_position(events.cast_unsigned());
+    let mut along = output::Along::new(name);
+    let at = Utc::now();
+    let exported = export(&session.database, shop, &keys, accepts_unknown_keys, at, &mut out, |events, of| {
+        along.is_at(events, of);
     })
     .await;
-    bar.finish_and_clear();
+    along.end();
     if exported.as_ref().is_ok_and(|verified| verified.fault.is_none()) {
         let file = out.into_inner().map_err(|error| error.into_error()).with_context(cannot)?;
         file.sync_all().with_context(cannot)?;
