@@ -595,6 +595,17 @@ async fn who_let_whom_in_and_why_is_in_the_log() {
     log.rollback().await.unwrap();
     assert!(revoking.await.unwrap().unwrap());
     assert_eq!(said(auditor, "token", &id.to_string()).await.len(), 2);
+    // What a crash kept from being recorded is recorded as it was; of what an earlier release did, nobody knows who did it.
+    for (by, recorded) in [("'bob'", Some("bob")), ("NULL", None)] {
+        let id = ecomdash_tests::issue_token(&world.store, Some(world.shop.id), Role::Auditor, None).await.unwrap().id;
+        let sql = format!("UPDATE api_tokens SET revoked_at = now(), revoked_by = {by} WHERE token_id = '{id}'");
+        sqlx::raw_sql(&sql).execute(&mut world.database.superuser().await).await.unwrap();
+        let said_again = ["token", "revoke", &id.to_string(), "--by", "eve", "--reason", "again"];
+        assert!(run(&world.database, &said_again).0);
+        let events = said(auditor, "token", &id.to_string()).await;
+        let revoked = events.iter().find(|(name, _)| name == "TokenRevoked").map(|(_, says)| says["by"].clone());
+        assert_eq!(revoked.as_ref().and_then(Value::as_str), recorded);
+    }
 }
 
 /// Also of somebody who asks by an address whether a person is known, and then for nothing.

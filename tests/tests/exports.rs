@@ -348,7 +348,7 @@ async fn what_is_asked_of_one_of_several_ends_whatever_becomes_of_them() {
     }
     let row = format!(
         "INSERT INTO exports (shop_id, export_id, subject, sealed, expires_at)
-         VALUES ('{}', '{other}', 'order:12', 'old', now() + interval '7 days')",
+         VALUES ('{}', '{other}', 'customer:62', 'old', now() + interval '7 days')",
         world.shop.id
     );
     sqlx::raw_sql(&row).execute(&mut superuser).await.unwrap();
@@ -364,6 +364,8 @@ async fn what_is_asked_of_one_of_several_ends_whatever_becomes_of_them() {
     assert_eq!((status(&left).await, status(&other).await), (json!("several"), json!("several")));
     assert_eq!(choose(&other, json!(["customer:61", "customer:62"])).await.0, 200);
     ann.ready(&other).await;
+    let waiting = async || projector::backlog(&world.store, world.shop.id).await.unwrap().unwrap().requests;
+    assert_eq!(waiting().await, 2, "the list that was fetched was no answer");
     let text = ann.fetch(&other, "json").await.1;
     assert!(text.contains("Ottilie") && !text.contains("Rosalind"), "{text}");
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["nothing_kept_of"], json!(["customer:61"]), "{text}");
@@ -373,8 +375,7 @@ async fn what_is_asked_of_one_of_several_ends_whatever_becomes_of_them() {
     assert_eq!(choose(&left, json!(["customer:62"])).await.0, 409);
     assert_eq!(ann.get("/api/compliance/requests?open=true").await.1["items"], json!([]));
     assert_eq!(number(&mut superuser, "SELECT count(*) FROM exports").await, 0);
-    let backlog = projector::backlog(&world.store, world.shop.id).await.unwrap().unwrap();
-    assert_eq!(backlog.requests, 0);
+    assert_eq!(waiting().await, 0);
 }
 
 /// What waits is told by a gauge to the second, from when it reached us.
