@@ -86,6 +86,11 @@ pub async fn issue(
     );
     if let Some(shop) = shop {
         let mut tx = database.begin(shop).await?;
+        // A shop that is being erased is not let anybody into its place.
+        tx.lock_log().await?;
+        if role == Role::Merchant && ingest::find_by_id(&mut tx, shop).await?.is_none() {
+            return Err(StoreError::NoSuchShop(shop));
+        }
         let until = insert.fetch_one(&mut *tx).await?;
         let issued = Issued { role: role.as_str().to_owned(), until, said };
         append(&mut tx, Command::Token(id.to_string(), TokenCommand::Issue(issued)), &by).await?;

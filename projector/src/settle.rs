@@ -45,7 +45,7 @@ pub(crate) async fn ingest_one_by_one(
 }
 
 /// Turns what waits of a shop into events, also of one that is paused: whom a delivery is about is known once it is settled.
-/// `false`: some of it still waits.
+/// `false`: some of it still waits, as others are at it, or there is much, or it was tried and put off.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -73,7 +73,8 @@ pub async fn settle_deliveries(database: &Database, shop: ShopId) -> Result<bool
                 tx.commit().await?;
                 ingested.count();
                 if !ingested.is_full {
-                    return Ok(true);
+                    let mut tx = database.begin(shop).await?;
+                    return Ok(!ingest::is_any_put_off(&mut tx).await?);
                 }
             }
             Err(IngestError::Store(error)) => return Err(error),

@@ -42,7 +42,7 @@ const REBUILD_POLL: Duration = Duration::from_secs(1);
 /// A redaction is due in days, but for Shopify's, which nobody waits for either.
 const REDACT_POLL: Duration = Duration::from_secs(1);
 /// Where what waits could not be settled first, for as long.
-const SETTLE_AGAIN_S: f64 = 2.0;
+const SETTLE_AGAIN_S: f64 = 3.0;
 
 /// For a look at the queue, and for a batch, whose every statement may take a minute. What takes longer hangs on a
 /// connection that is dead without being told so.

@@ -127,7 +127,7 @@ def map_case(context, case):
     # Reasons name nobody, and one person is named in one way.
     if case.operation.path.endswith("/redactions") and case.method.upper() == "POST":
         case.body = {"kind": "customer", "customer_id": "7", "reason": "case 12"}
-    if case.operation.path.endswith(("/confirm", "/cancel", "/hold", "/release", "/revoke")):
+    if case.operation.path.endswith(("/confirm", "/cancel", "/hold", "/release", "/revoke", "/renew")):
         case.body = {"reason": "tax audit"}
     if case.operation.path.endswith("/choose"):
         case.body = {"subjects": ["customer:96"], "reason": "seen by letter"}

@@ -662,6 +662,8 @@ async fn who_looked_whom_up_and_why_is_in_the_log() {
         (&["--email", "zebedee.q@planted.example"][..], "several persons"),
         (&["--email", "zebedee.q@planted.example", "--dry-run"], "would_erase"),
         (&["--order", "999"], "nobody is known"),
+        // And nobody is looked up for an answer that is not recorded.
+        (&["--email", "zebedee.q@planted.example", "--now", "ann"], "another person"),
     ] {
         let (_, text) = run(&world.database, &[&redact[..], who].concat());
         assert!(text.contains(says), "{text}");

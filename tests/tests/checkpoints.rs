@@ -92,7 +92,7 @@ async fn an_auditor_verifies_the_log_and_takes_a_signed_checkpoint() {
     restore(&mut superuser).await;
     rewrite(&store, &mut superuser, &shop, 3).await;
     let bad = verify().await;
-    assert_eq!(bad["first_bad"]["position"], 11, "{bad}");
+    assert_eq!(bad["first_bad"]["position"], 12, "{bad}");
     assert_eq!(ask("/api/audit/checkpoint").await.0, 409);
     restore(&mut superuser).await;
 
@@ -103,8 +103,8 @@ async fn an_auditor_verifies_the_log_and_takes_a_signed_checkpoint() {
     forget(&mut superuser).await;
     keep(&mut superuser).await;
     for harm in [
-        "UPDATE events SET payload = replace(payload::text, '1000', '1001')::json WHERE position = 12",
-        "DELETE FROM events WHERE position = 12",
+        "UPDATE events SET payload = replace(payload::text, '1000', '1001')::json WHERE position = 13",
+        "DELETE FROM events WHERE position = 13",
         "UPDATE heads SET hash = set_byte(hash, 3, get_byte(hash, 3) # 2)",
     ] {
         tamper(&mut superuser, harm).await;

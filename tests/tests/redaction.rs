@@ -22,7 +22,7 @@ use ecomdash_tests::{
     planted::{Handler, PERIOD, PLANTED, World, ZEBEDEE, bodies, every_row, others},
     run, until,
 };
-use event_store::{Envelope, Metadata, shop_key};
+use event_store::{Envelope, Metadata, shop_key, verify};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -435,6 +435,33 @@ async fn an_order_is_theirs_by_the_word_of_a_dead_letter() {
     let later = refund(4, 3, "2026-11-03T12:00:00Z").with("note", json!("please ring twice"));
     world.deliver_all(&[("refunds/create", later.0)]).await;
     assert_eq!(World::found_in(&world.readable().await), [""; 0], "nor what comes of it later");
+    // One that comes afterwards: of an order that the log knows from a refund alone, of one that it does not know, and of
+    // another's.
+    let of = |order: u64| {
+        let mut body = unreadable.clone();
+        body["id"] = json!(order);
+        body
+    };
+    let noted =
+        |id: u64, order: u64| refund(id, order, "2026-11-03T12:00:00Z").with("note", json!("arrived in tatters")).0;
+    world.deliver_all(&[("refunds/create", noted(8, 8))]).await;
+    assert_eq!(World::found_in(&world.readable().await), ["arrived in tatters"]);
+    for order in [8, 9, 2] {
+        assert_eq!(world.shop.deliver("orders/create", &of(order)).await, 200);
+    }
+    until("all are dead", async || number(&mut superuser, dead).await == 5).await;
+    assert_eq!(World::found_in(&world.readable().await), [""; 0], "an order goes with its buyer");
+    world.deliver_all(&[("refunds/create", noted(9, 9)), ("refunds/create", noted(10, 8))]).await;
+    assert_eq!(World::found_in(&world.readable().await), [""; 0], "also what comes of it after that");
+    let tombstones = "SELECT count(*) FROM events
+                      WHERE event_type = 'OrderRedacted' AND aggregate_id = '8' AND payload #>> '{OrderRedacted,redaction}' = $1";
+    let tombstones: i64 = sqlx::query_scalar(tombstones).bind(id).fetch_one(&mut superuser).await.unwrap();
+    assert_eq!(tombstones, 1);
+    let mut tx = world.store.begin(world.shop.id).await.unwrap();
+    let of_other = BTreeSet::from([Subject::Order(OrderId(2))]);
+    assert!(tx.redacted_among(&of_other).await.unwrap().is_empty(), "the log knows whose that is");
+    tx.commit().await.unwrap();
+    assert_eq!(verify(&world.store, world.shop.id, |_| {}).await.unwrap().fault, None);
 }
 
 /// What a release before wrote of a request, under the digest of its body, is still the same request.

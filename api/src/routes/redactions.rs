@@ -10,7 +10,7 @@ use axum::{
     http::StatusCode,
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use compliance::{Answer, Ask, Match, OtherHold, Reason, Whom};
+use compliance::{Answer, Ask, LegalHolds, Match, OtherHold, Reason, Whom};
 use domain::{
     ids::{CustomerId, OrderId},
     redaction::{Erased, Receipt, Redaction, RedactionCommand, RedactionError, Request, Said, Status},
@@ -119,8 +119,8 @@ pub struct RedactionInfo {
 }
 
 impl RedactionInfo {
-    async fn of(tx: &mut ShopTx, id: String, redaction: Redaction) -> Result<Self, StoreError> {
-        let held_by = compliance::hold_on(tx, &id, &redaction).await?;
+    async fn of(tx: &mut ShopTx, holds: &LegalHolds, id: String, redaction: Redaction) -> Result<Self, StoreError> {
+        let held_by = holds.on(tx, &id, &redaction).await?;
         let (status, due_at) = (redaction.status(), redaction.due_at());
         let Redaction { request, hold, confirmed_by, cancelled_at: _, held_by: _, oddity: _, erased, receipt } =
             redaction;
@@ -293,9 +293,10 @@ pub async fn list(
     let mut tx = app.database.begin_reading(handler.shop).await?;
     let mut page = compliance::redactions(&mut tx, cursor.as_deref(), limit + 1).await?;
     let next_cursor = cut(&mut page, limit).map(|(id, _)| id.clone());
+    let holds = LegalHolds::of(&mut tx).await?;
     let mut items = Vec::with_capacity(page.len());
     for (id, redaction) in page {
-        items.push(RedactionInfo::of(&mut tx, id, redaction).await?);
+        items.push(RedactionInfo::of(&mut tx, &holds, id, redaction).await?);
     }
     Ok(Json(Redactions { items, next_cursor }))
 }
@@ -319,7 +320,7 @@ pub async fn one(
     let mut tx = app.database.begin_reading(handler.shop).await?;
     let own = tx.load::<Redaction>(&id).await?;
     if own.status().is_some() {
-        return Ok(Json(RedactionInfo::of(&mut tx, id, own).await?));
+        return told(&mut tx, id, own).await;
     }
     let former = ingest::predecessors(&mut tx, Some(handler.shop), None).await?;
     tx.commit().await?;
@@ -327,16 +328,15 @@ pub async fn one(
         let mut tx = app.database.begin_reading(before.shop).await?;
         let redaction: Redaction = tx.load(&id).await?;
         if redaction.request.as_ref().is_some_and(Request::is_of_shop) {
-            return Ok(Json(RedactionInfo::of(&mut tx, id, redaction).await?));
+            return told(&mut tx, id, redaction).await;
         }
     }
     Err(UNKNOWN)
 }
 
-async fn shown(tx: &mut ShopTx, id: String) -> Result<Json<RedactionInfo>, ApiError> {
-    let redaction: Redaction = tx.load(&id).await?;
-    redaction.status().ok_or(UNKNOWN)?;
-    Ok(Json(RedactionInfo::of(tx, id, redaction).await?))
+async fn told(tx: &mut ShopTx, id: String, redaction: Redaction) -> Result<Json<RedactionInfo>, ApiError> {
+    let holds = LegalHolds::of(tx).await?;
+    Ok(Json(RedactionInfo::of(tx, &holds, id, redaction).await?))
 }
 
 /// Says, as another person than who asked, that it is not to be waited with.
@@ -450,9 +450,10 @@ async fn act(
         });
     }
     ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
-    let shown = shown(&mut tx, id).await?;
     tx.commit().await?;
-    Ok(shown)
+    let mut tx = app.database.begin_reading(handler.shop).await?;
+    let redaction: Redaction = tx.load(&id).await?;
+    told(&mut tx, id, redaction).await
 }
 
 /// The database takes no zero byte, and no id has one.

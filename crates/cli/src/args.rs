@@ -179,7 +179,17 @@ pub enum RedactCommand {
     /// Lifts the hold
     Release(ToRedaction),
     /// Says, as another person than who asked, that it is not to be waited with
-    Confirm(ToRedaction),
+    Confirm {
+        /// Which
+        #[command(flatten)]
+        which: WhichRedaction,
+        /// Why; kept for ever, so without anybody's address or number
+        #[arg(long)]
+        reason: Reason,
+        /// Who says so, who is another person than who asked; kept for ever, as the reason is
+        #[arg(long)]
+        by: Who,
+    },
     /// Takes it back, while it is not done
     Cancel(ToRedaction),
 }
@@ -191,8 +201,14 @@ pub struct SaidArgs {
     #[arg(long)]
     pub reason: Reason,
     /// Who says so; kept for ever, as the reason is
-    #[arg(long, default_value_t = Who::logged_in())]
+    #[arg(long, default_value_t = logged_in())]
     pub by: Who,
+}
+
+/// Whoever is logged in, where that can be told.
+fn logged_in() -> Who {
+    let names = ["LOGNAME", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
+    names.filter_map(|name| name.parse().ok()).next().unwrap_or_else(Who::of_command)
 }
 
 impl SaidArgs {
@@ -328,7 +344,7 @@ pub enum TokenCommand {
         #[arg(long, required_if_eq_any([("role", "auditor"), ("role", "compliance")]))]
         reason: Option<Reason>,
         /// Who says so; kept for ever, as the reason is
-        #[arg(long, default_value_t = Who::logged_in())]
+        #[arg(long, default_value_t = logged_in())]
         by: Who,
     },
     /// Lists the tokens of a shop, or the operators'

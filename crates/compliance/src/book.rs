@@ -225,7 +225,7 @@ pub async fn redo(
     }
     tx.rollback().await?;
     if !settle().await? {
-        return Err(StoreError::Refused("deliveries of the shop wait that others are working on".into()));
+        return Err(StoreError::Refused("deliveries of the shop still wait: do it again once they are settled".into()));
     }
     let mut tx = database.begin(entry.shop).await?;
     let known: Redaction = tx.load(&entry.id).await?;

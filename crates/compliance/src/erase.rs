@@ -9,19 +9,18 @@ use domain::{
     customer::CustomerCommand,
     document::DocumentCommand,
     ids::{CheckoutId, CustomerId, DraftOrderId, OrderId},
-    order::{Order, OrderCommand},
+    order::OrderCommand,
     redaction::{Erased, Redaction, RedactionCommand, RedactionError, Request},
 };
 use event_store::{Database, Envelope, Metadata, ShopTx, StoreError, StoredEvent, Streams, name_subjects_by_and_by};
-use ingest::{bodies_of, buyers_in_untold_bodies, find_bodies, let_go_of_bodies, name_bodies, names_of_bodies};
+use ingest::{bodies_of, find_bodies, let_go_of_bodies, name_bodies, names_of_bodies};
 use uuid::Uuid;
-use vault::{ShopKey, SubjectKey};
+use vault::SubjectKey;
 
 use crate::{
-    Named,
+    LegalHolds, Named,
     export::drop_exports,
     ledger::Ledger,
-    other_hold,
     search::{Search, Words},
     shop::erase_shop,
 };
@@ -90,14 +89,8 @@ pub(crate) async fn erase_with(
         return Ok(Some(Before::default()));
     };
     tx.name_subjects().await?;
-    let mut named = Named::of(&mut tx, request.subjects).await?;
-    // What the log knows of an order may not say whose it is, where the order's own body could not be made anything of.
-    let untold = theirs_by_a_body_alone(&mut tx, &key, &named.subjects).await?;
-    if !untold.is_subset(&named.subjects) {
-        named = Named::of(&mut tx, named.subjects.into_iter().chain(untold)).await?;
-    }
-    let subjects: Vec<Subject> = named.subjects.iter().copied().collect();
-    if other_hold(&mut tx, id, &subjects).await?.is_some() {
+    let named = Named::of(&mut tx, request.subjects).await?;
+    if LegalHolds::of(&mut tx).await?.against(id, &named.subjects).is_some() {
         return Err(StoreError::Refused(Box::new(RedactionError::Held)));
     }
     seen.catch_up(&mut tx, named).await?;
@@ -272,23 +265,6 @@ impl Seen {
         }
         Ok(())
     }
-}
-
-/// Orders whose bodies name one of the subjects as the buyer, and of which the log does not know a buyer.
-async fn theirs_by_a_body_alone(
-    tx: &mut ShopTx,
-    key: &ShopKey,
-    subjects: &BTreeSet<Subject>,
-) -> Result<BTreeSet<Subject>, StoreError> {
-    let mut theirs = BTreeSet::new();
-    for (order, customer) in buyers_in_untold_bodies(tx, key).await? {
-        if subjects.contains(&Subject::Customer(customer))
-            && tx.load::<Order>(&order.to_string()).await?.customer.is_none()
-        {
-            theirs.insert(Subject::Order(order));
-        }
-    }
-    Ok(theirs)
 }
 
 /// Appends what was erased, behind what goes with it.

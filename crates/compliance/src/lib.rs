@@ -13,6 +13,7 @@ mod due;
 mod erase;
 mod export;
 pub mod grant;
+mod hold;
 mod labels;
 mod ledger;
 mod page;
@@ -26,11 +27,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    Command, ShopId, Snapshot, Subject,
+    Command, ShopId, Snapshot,
     redaction::{Redaction, RedactionCommand, RedactionError, Status},
 };
 use event_store::{Database, Envelope, Metadata, ShopTx, StoreError};
-use serde::Serialize;
 use vault::SigningKeys;
 
 use crate::{erase::follow_up, export::run_exports};
@@ -39,6 +39,7 @@ pub use book::{Book, Entry, Redone, entries, redo};
 pub use due::{DEADLINE, Demand, Demanded, demands, waiting};
 pub use erase::{Before, erase};
 pub use export::{Document, ExportAnswer, KEPT_FOR, ask_export, exports, fetch, tell_export};
+pub use hold::{LegalHolds, OtherHold};
 pub use page::page;
 pub use person::{Match, Named, Whom, matches};
 pub use receipt::certify;
@@ -233,46 +234,6 @@ async fn run(
         _ => {}
     }
     Ok(())
-}
-
-/// A legal hold that is on another redaction.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct OtherHold {
-    /// That redaction.
-    pub redaction: String,
-    /// Which law or case.
-    pub reason: String,
-}
-
-/// The legal hold of another redaction that is in the way of erasing these: it is on one of them, under whichever number, or for a
-/// whole shop on anybody.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn other_hold(tx: &mut ShopTx, own: &str, subjects: &[Subject]) -> Result<Option<OtherHold>, StoreError> {
-    let mut others = open(tx).await?;
-    others.retain(|(id, other)| id != own && other.is_legally_held());
-    if others.is_empty() {
-        return Ok(None); // as it nearly always is
-    }
-    let of_shop = subjects.contains(&Subject::Shop);
-    let named = Named::of(tx, subjects.iter().copied()).await?.subjects;
-    let is_meant = |other: &Redaction| {
-        of_shop || other.request.iter().flat_map(|request| &request.subjects).any(|subject| named.contains(subject))
-    };
-    let found = others.into_iter().find(|(_, other)| is_meant(other));
-    Ok(found.map(|(redaction, other)| OtherHold { redaction, reason: other.hold.unwrap_or_default() }))
-}
-
-/// The same of a redaction, while it waits.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn hold_on(tx: &mut ShopTx, id: &str, redaction: &Redaction) -> Result<Option<OtherHold>, StoreError> {
-    match &redaction.request {
-        Some(request) if redaction.status() == Some(Status::Waiting) => other_hold(tx, id, &request.subjects).await,
-        _ => Ok(None),
-    }
 }
 
 /// Whether a redaction of the shop is to be done now.

@@ -12,6 +12,7 @@ use domain::{
     shop::Shop,
 };
 use event_store::{ShopTx, StoreError, Streams, shop_key};
+use ingest::orders_in_untold_bodies;
 use uuid::Uuid;
 use vault::ContactKey;
 
@@ -108,11 +109,27 @@ impl Named {
                 }
             }
         }
+        subjects.extend(untold_orders(tx, &subjects).await?);
         let streams = tx.streams_of(&subjects).await?;
         subjects.extend(streams.iter().filter_map(|(kind, id)| Subject::of_order_stream(kind, id)));
         let streams = tx.streams_of(&subjects).await?;
         Ok(Self { subjects, streams })
     }
+}
+
+/// Orders of which the log does not know a buyer, while a body that nothing could be made of names one of these.
+async fn untold_orders(tx: &mut ShopTx, subjects: &BTreeSet<Subject>) -> Result<BTreeSet<Subject>, StoreError> {
+    let customers: BTreeSet<Subject> =
+        subjects.iter().copied().filter(|subject| matches!(subject, Subject::Customer(_))).collect();
+    let key = if customers.is_empty() { None } else { tx.living_shop_key().await? };
+    let Some(key) = key else { return Ok(BTreeSet::new()) };
+    let mut theirs = BTreeSet::new();
+    for order in orders_in_untold_bodies(tx, &key, &customers).await? {
+        if tx.load::<Order>(&order.to_string()).await?.customer.is_none() {
+            theirs.insert(Subject::Order(order));
+        }
+    }
+    Ok(theirs)
 }
 
 /// Everybody who is meant: by address or number there may be several, of whom somebody has to choose.

@@ -1,6 +1,6 @@
 //! Asking for a redaction.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
@@ -11,9 +11,9 @@ use event_store::{Database, ShopTx, StoreError, name_subjects_by_and_by};
 use uuid::Uuid;
 
 use crate::{
-    Match, OtherHold, Whom,
+    LegalHolds, Match, OtherHold, Whom,
     erase::in_steps,
-    matches, other_hold,
+    matches,
     person::{and_merged, count_of, record_lookup},
     tell,
 };
@@ -74,11 +74,10 @@ pub struct Reason(String);
 pub struct Who(Reason);
 
 impl Who {
-    /// Whoever is logged in, where that can be told.
+    /// Whoever gave a command, where that cannot be told.
     #[must_use]
-    pub fn logged_in() -> Self {
-        let names = ["LOGNAME", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
-        names.filter_map(|name| name.parse().ok()).next().unwrap_or_else(|| Self(Reason("command".to_owned())))
+    pub fn of_command() -> Self {
+        Self(Reason("command".to_owned()))
     }
 }
 
@@ -113,7 +112,7 @@ impl std::str::FromStr for Reason {
         let text = text.trim();
         let is_digit = |char: &char| vault::digit(*char).is_some();
         let has_number = text
-            .split(|char: char| !(is_digit(&char) || char.is_whitespace() || "-–./()+".contains(char)))
+            .split(|char: char| !(is_digit(&char) || may_stand_in_number(char)))
             .any(|run| run.chars().filter(is_digit).count() >= DIGITS);
         let has_address = ["@", "＠", "﹫", "%40"].iter().any(|sign| text.contains(sign));
         match () {
@@ -126,6 +125,13 @@ impl std::str::FromStr for Reason {
             () => Ok(Self(text.to_owned())),
         }
     }
+}
+
+/// Between the digits of a telephone number: signs that part them, also those that are not seen.
+fn may_stand_in_number(char: char) -> bool {
+    char.is_whitespace()
+        || "-./()+_·".contains(char)
+        || matches!(char, '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
 }
 
 impl Reason {
@@ -186,12 +192,11 @@ pub async fn plan(database: &Database, shop: ShopId, whom: &Whom, said: &Said) -
     let mut tx = database.begin(shop).await?;
     let matches = matches(&mut tx, whom).await?;
     if let Whom::Shop = whom {
-        let held_by = other_hold(&mut tx, "", &[Subject::Shop]).await?;
+        let held_by = LegalHolds::of(&mut tx).await?.against("", &BTreeSet::from([Subject::Shop]));
         return Ok(Plan { streams: count_of(&mut tx, None).await?, matches, values: None, held_by });
     }
     let (matches, named) = and_merged(&mut tx, matches).await?;
-    let subjects: Vec<Subject> = named.subjects.iter().copied().collect();
-    let held_by = other_hold(&mut tx, "", &subjects).await?;
+    let held_by = LegalHolds::of(&mut tx).await?.against("", &named.subjects);
     record_lookup(&mut tx, whom, &matches, "redaction", said).await?;
     // Not counted under the log's lock.
     tx.commit().await?;
@@ -228,6 +233,9 @@ mod tests {
             "６１３ ５５５ ０１４２",
             "٦١٣٥٥٥٠١٤٢",
             "613\u{a0}555\u{2009}0142",
+            "613\u{2011}555\u{2014}0142",
+            "613_555_0142",
+            "613\u{200b}555\u{200b}0142",
             "a\0b",
             "a\nb",
             &"x".repeat(201),

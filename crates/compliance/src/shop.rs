@@ -35,6 +35,10 @@ pub(crate) async fn erase_shop(
     now: DateTime<Utc>,
 ) -> Result<Option<Before>, StoreError> {
     let mut tx = database.begin(shop).await?;
+    // Nobody is kept waiting for that.
+    let mut tables = rows_let_go(&mut tx).await?;
+    tx.commit().await?;
+    let mut tx = database.begin(shop).await?;
     // In the order in which a registration takes them.
     let entry = lock_entry(&mut tx).await?;
     tx.lock_log().await?;
@@ -72,11 +76,12 @@ pub(crate) async fn erase_shop(
         let new = successor(shop, id);
         hand_over(&mut tx, key, &registration, since, new).await?;
         carry_over(&mut tx, new, &others, now).await?;
+        // What it was given is not let go.
+        tables.retain(|(table, _)| !matches!(table.as_str(), "directory" | "inbox" | "inbox_subjects"));
         goes_on_as = Some(new);
     }
     // Whoever has the domain now is another.
     let domain = entry.as_ref().map(|entry| &entry.domain).filter(|_| goes_on_as.is_none());
-    let tables = rows_let_go(&mut tx).await?;
     let said = Said { by: "redaction".to_owned(), reason: Some("the shop is erased".to_owned()), at: now };
     let ended = strike_off(&mut tx, domain, goes_on_as, REDACT, &said).await?;
 

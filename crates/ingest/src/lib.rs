@@ -27,10 +27,10 @@ pub use metrics::{count_put_off, register_metrics};
 pub use receive::{Accepted, Delivery, Receiver};
 pub use requests::{REDACT, enqueue, later_installation};
 pub use subjects::{
-    OpenedBody, bodies_of, buyers_in_untold_bodies, find_bodies, let_go_of_bodies, name_bodies, names_of_bodies,
-    open_bodies,
+    OpenedBody, bodies_of, find_bodies, let_go_of_bodies, name_bodies, names_of_bodies, open_bodies,
+    orders_in_untold_bodies,
 };
-pub use translate::{BATCH, IngestError, Ingested, ingest, put_forward, put_off};
+pub use translate::{BATCH, IngestError, Ingested, ingest, is_any_put_off, put_forward, put_off};
 
 /// The kind of work that a stored delivery makes.
 pub const INGEST: &str = "ingest";

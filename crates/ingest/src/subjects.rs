@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    ShopId, Subject,
+    Command, ShopId, Subject,
     ids::{CustomerId, OrderId},
+    order::{Order, OrderCommand},
 };
-use event_store::{Database, SealedThing, ShopTx, StoreError, opened};
+use event_store::{Database, Envelope, Metadata, SealedThing, ShopTx, StoreError, opened};
 use serde_json::Value;
-use shopify::{buyer_of, persons, persons_in_text, text_of};
+use shopify::{ORDER_DOCUMENT, buyer_of, persons, persons_in_text, text_of};
 use uuid::Uuid;
 use vault::{ContactKey, ShopKey};
 
@@ -21,6 +22,8 @@ pub(crate) struct About {
     subjects: BTreeSet<Subject>,
     /// Those that are no JSON, with whom they could be about.
     unread: Vec<(Uuid, BTreeSet<Subject>)>,
+    /// Orders and their buyers, as bodies have them.
+    buyers: BTreeSet<(OrderId, CustomerId)>,
 }
 
 impl About {
@@ -33,6 +36,7 @@ impl About {
             return self.unread.push((id, could_be));
         };
         self.deliveries.push(id);
+        self.buyers.extend(buyer_of(topic, &json));
         for subject in persons(topic, &json) {
             self.named.push((id, subject.to_string()));
             self.subjects.insert(subject);
@@ -49,6 +53,7 @@ impl About {
         // Whoever erases somebody holds the log: what is settled meanwhile is seen by one of the two.
         tx.lock_log().await?;
         let redacted = tx.redacted_among(&self.subjects).await?;
+        erase_orders_of(tx, &self.buyers, &redacted).await?;
         let mut of_redacted: BTreeSet<Uuid> = self
             .named
             .iter()
@@ -94,6 +99,49 @@ impl About {
         .await?;
         Ok(())
     }
+}
+
+/// An order goes with its buyer, also where nothing but a body says who that is of which nothing became an event: what a refund or
+/// an edit says of the buyer is the order's.
+async fn erase_orders_of(
+    tx: &mut ShopTx,
+    buyers: &BTreeSet<(OrderId, CustomerId)>,
+    redacted: &BTreeSet<Subject>,
+) -> Result<(), StoreError> {
+    for (id, customer) in buyers {
+        let (order, customer) = (Subject::Order(*id), Subject::Customer(*customer));
+        if !redacted.contains(&customer) || redacted.contains(&order) {
+            continue;
+        }
+        let known: Order = tx.load(&id.to_string()).await?;
+        // The log knows better; and what came of this very body has taken the order's key with it.
+        if known.customer.is_some() || !tx.redacted_among(&BTreeSet::from([order])).await?.is_empty() {
+            continue;
+        }
+        tx.destroy_subjects(&BTreeSet::from([order]), &BTreeSet::from([("order".to_owned(), id.to_string())])).await?;
+        if known != Order::default() {
+            let redaction = redaction_of(tx, customer).await?.unwrap_or_default();
+            let metadata = Metadata::from_source("command").with("actor", "redaction").with("causation_id", &redaction);
+            let tombstone = Command::Order(*id, OrderCommand::Redact { redaction });
+            tx.execute(vec![Envelope::new(tombstone, metadata)]).await?;
+        }
+    }
+    Ok(())
+}
+
+/// By which redaction somebody was erased.
+async fn redaction_of(tx: &mut ShopTx, subject: Subject) -> Result<Option<String>, StoreError> {
+    let shop = tx.shop();
+    let found = sqlx::query_scalar!(
+        "SELECT aggregate_id FROM events
+         WHERE shop_id = $1 AND aggregate_type = 'redaction' AND event_type = 'SubjectsErased'
+           AND (payload #> '{SubjectsErased,subjects}')::jsonb ? $2
+         ORDER BY position DESC
+         LIMIT 1",
+        shop.0,
+        subject.to_string(),
+    );
+    Ok(found.fetch_optional(&mut **tx).await?)
 }
 
 /// As the translation reads it: a mark of the bytes' order may stand before it.
@@ -223,28 +271,47 @@ pub async fn names_of_bodies(tx: &mut ShopTx, deliveries: &BTreeSet<Uuid>) -> Re
     Ok(rows.fetch_one(&mut **tx).await?.unsigned_abs())
 }
 
-/// Orders and their buyers as bodies of orders have them that became no events, one at a time.
+/// Orders that bodies name some customers as the buyers of, of which nothing became an event.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn buyers_in_untold_bodies(tx: &mut ShopTx, key: &ShopKey) -> Result<Vec<(OrderId, CustomerId)>, StoreError> {
+pub async fn orders_in_untold_bodies(
+    tx: &mut ShopTx,
+    key: &ShopKey,
+    customers: &BTreeSet<Subject>,
+) -> Result<BTreeSet<OrderId>, StoreError> {
     let shop = tx.shop();
-    let untold = sqlx::query!(
-        r#"SELECT id AS "id!", topic AS "topic!" FROM inbox
-           WHERE shop_id = $1 AND status IN ('ignored', 'dead') AND topic LIKE 'orders/%' AND body IS NOT NULL
-           UNION ALL
-           SELECT id, topic FROM inbox
-           WHERE shop_id = $1 AND status = 'pending' AND topic LIKE 'orders/%' AND body IS NOT NULL"#,
+    let mut untold: Vec<(Uuid, String)> = sqlx::query!(
+        "SELECT DISTINCT i.id, i.topic
+         FROM inbox_subjects s
+         JOIN inbox i ON i.shop_id = s.shop_id AND i.id = s.inbox_id
+         WHERE s.shop_id = $1 AND s.subject = ANY ($2) AND i.status <> 'translated' AND i.body IS NOT NULL
+           AND (i.topic LIKE 'orders/%' OR i.topic = $3)",
         shop.0,
+        &customers.iter().map(Subject::to_string).collect::<Vec<_>>(),
+        ORDER_DOCUMENT,
     )
     .fetch_all(&mut **tx)
-    .await?;
-    let mut buyers = Vec::new();
-    for delivery in untold {
-        let Some(body) = open_body(tx, key, delivery.id).await? else { continue };
-        buyers.extend(parsed(&body).ok().and_then(|body| buyer_of(&delivery.topic, &body)));
+    .await?
+    .into_iter()
+    .map(|row| (row.id, row.topic))
+    .collect();
+    let mut after = Uuid::nil();
+    loop {
+        let page = to_open(tx, after).await?;
+        let Some((last, _)) = page.last() else { break };
+        after = *last;
+        untold.extend(page);
     }
-    Ok(buyers)
+    let mut orders = BTreeSet::new();
+    for (id, topic) in untold {
+        let Some(body) = open_body(tx, key, id).await? else { continue };
+        let buyer = parsed(&body).ok().and_then(|body| buyer_of(&topic, &body));
+        orders.extend(
+            buyer.filter(|(_, customer)| customers.contains(&Subject::Customer(*customer))).map(|(order, _)| order),
+        );
+    }
+    Ok(orders)
 }
 
 /// Some of the deliveries whose bodies must be opened to know whom they are about, each with its topic.

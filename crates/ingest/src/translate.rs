@@ -103,6 +103,20 @@ pub async fn put_forward(tx: &mut ShopTx) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether something was put off, and waits to be tried again.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub async fn is_any_put_off(tx: &mut ShopTx) -> Result<bool, StoreError> {
+    let shop = tx.shop();
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM inbox WHERE shop_id = $1 AND status = 'pending' AND attempts > 0) AS "is_any!""#,
+        shop.0
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
 /// Puts off a delivery that could not be stored; after some attempts it is a dead letter, and `true` is returned.
 ///
 /// # Errors

@@ -8,6 +8,8 @@ use domain::{
 };
 use serde_json::Value;
 
+use crate::ORDER_DOCUMENT;
+
 /// The customers and orders that a body names, at whatever depth, whether or not anything is made of them.
 #[must_use]
 pub fn persons(topic: &str, body: &Value) -> BTreeSet<Subject> {
@@ -25,7 +27,8 @@ pub fn persons(topic: &str, body: &Value) -> BTreeSet<Subject> {
 /// The order that a body is of, and the customer whom it names as the buyer.
 #[must_use]
 pub fn buyer_of(topic: &str, body: &Value) -> Option<(OrderId, CustomerId)> {
-    let order = topic.starts_with("orders/").then(|| number(&body["id"])).flatten()?;
+    let is_of_order = topic.starts_with("orders/") || topic == ORDER_DOCUMENT;
+    let order = is_of_order.then(|| number(&body["id"])).flatten()?;
     Some((OrderId(order), CustomerId(number(&body["customer"]["id"])?)))
 }
 
@@ -128,6 +131,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_order_s_body_says_who_bought() {
+        let (order, customer) = (OrderId(7), CustomerId(42));
+        let webhook = json!({ "id": 7, "customer": { "id": 42 } });
+        let document = json!({ "id": "gid://shopify/Order/7", "customer": { "id": "gid://shopify/Customer/42" } });
+        assert_eq!(buyer_of("orders/updated", &webhook), Some((order, customer)));
+        assert_eq!(buyer_of(ORDER_DOCUMENT, &document), Some((order, customer)));
+        assert_eq!(buyer_of("orders/updated", &json!({ "id": 7, "customer": null })), None);
+        assert_eq!(buyer_of("checkouts/create", &webhook), None);
+    }
 
     #[test]
     fn a_body_names_whom_it_is_about_in_any_of_shopify_s_ways() {

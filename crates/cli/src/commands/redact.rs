@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, TimeDelta, Utc};
-use compliance::{Answer, Ask, Match, Whom};
+use compliance::{Answer, Ask, LegalHolds, Match, Whom};
 use domain::{
     ids::{CustomerId, OrderId},
     redaction::{Redaction, RedactionCommand, Said},
@@ -69,7 +69,10 @@ pub async fn run(environment: &Environment, command: RedactCommand) -> anyhow::R
             act(&session, &to, now, hold).await?;
         }
         RedactCommand::Release(to) => act(&session, &to, now, RedactionCommand::Release).await?,
-        RedactCommand::Confirm(to) => act(&session, &to, now, RedactionCommand::Confirm).await?,
+        RedactCommand::Confirm { which, reason, by } => {
+            let to = ToRedaction { which, said: SaidArgs { reason, by } };
+            act(&session, &to, now, RedactionCommand::Confirm).await?;
+        }
         RedactCommand::Cancel(to) => act(&session, &to, now, RedactionCommand::Cancel).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -84,6 +87,10 @@ async fn ask(
     all: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
+    // Before anybody is looked up.
+    if at_once.as_ref() == Some(&by) {
+        bail!("another person than who asks has to confirm it: name them by --now, and who asks by --by");
+    }
     let entry = session.shop(shop).await?;
     if dry_run {
         let said = reason.said_by(&by.to_string(), now);
@@ -155,7 +162,7 @@ fn matches(found: &[Match]) -> Vec<Value> {
 }
 
 async fn told(tx: &mut ShopTx, id: &str, redaction: &Redaction) -> anyhow::Result<Value> {
-    let held_by = compliance::hold_on(tx, id, redaction).await?;
+    let held_by = LegalHolds::of(tx).await?.on(tx, id, redaction).await?;
     Ok(json!({
         "id": id,
         "status": redaction.status(),
