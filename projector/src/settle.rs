@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use domain::ShopId;
 use event_store::{Database, StoreError};
-use ingest::{DirectoryEntry, INGEST, IngestError};
+use ingest::{DirectoryEntry, INGEST, IngestError, Ingested};
 
-use crate::{claim::lock, worker::report};
+use crate::claim::lock;
 
 /// Finds the delivery of a batch that cannot be stored: it is put off, the others are not held up.
 pub(crate) async fn ingest_one_by_one(
@@ -85,4 +85,13 @@ pub async fn settle_deliveries(database: &Database, shop: ShopId) -> Result<bool
         }
     }
     Ok(false)
+}
+
+/// Of a batch that was committed.
+pub(crate) fn report(shop: ShopId, ingested: Ingested) {
+    ingested.count();
+    if ingested.dead > 0 {
+        tracing::warn!(%shop, dead = ingested.dead, "deliveries became dead letters");
+    }
+    tracing::debug!(%shop, deliveries = ingested.deliveries, events = ingested.events, "ingested");
 }

@@ -10,7 +10,7 @@ use compliance::Book;
 use domain::ShopId;
 use event_store::{Database, PROJECT, StoreError, name_subjects_by_and_by, sign_if_due};
 use futures::FutureExt;
-use ingest::{INGEST, IngestError, Ingested, REDACT, enqueue};
+use ingest::{INGEST, IngestError, REDACT, enqueue};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ use crate::{
     pace::{Pace, Turn},
     project::{BATCH, park, project, unpark},
     rebuild::{RebuildOptions, rebuild},
-    settle::{ingest_one_by_one, settle_deliveries},
+    settle::{ingest_one_by_one, report, settle_deliveries},
 };
 
 /// How many shops a look at the queue sees: more than workers can hold at once, so that a free one is among them.
@@ -491,13 +491,4 @@ async fn in_time<T>(limit: Duration, work: impl Future<Output = Result<T, StoreE
 fn guarded<T>(work: impl Future<Output = Result<T, StoreError>>) -> impl Future<Output = Result<T, StoreError>> {
     let work = AssertUnwindSafe(Box::pin(work)).catch_unwind();
     work.map(|outcome| outcome.unwrap_or_else(|_| Err(StoreError::Refused("the work panicked".into()))))
-}
-
-/// Of a batch that was committed.
-pub(crate) fn report(shop: ShopId, ingested: Ingested) {
-    ingested.count();
-    if ingested.dead > 0 {
-        tracing::warn!(%shop, dead = ingested.dead, "deliveries became dead letters");
-    }
-    tracing::debug!(%shop, deliveries = ingested.deliveries, events = ingested.events, "ingested");
 }

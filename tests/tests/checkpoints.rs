@@ -110,7 +110,7 @@ async fn an_auditor_verifies_the_log_and_takes_a_signed_checkpoint() {
         tamper(&mut superuser, harm).await;
         let (status, problem) = ask("/api/audit/checkpoint").await;
         assert!(status == 409 && problem.contains("nothing is signed: at position 1"), "{harm}: {status} {problem}");
-        assert_eq!(number(&mut superuser, "SELECT max(position) FROM log_checkpoints").await, 11, "{harm}");
+        assert_eq!(number(&mut superuser, "SELECT max(position) FROM log_checkpoints").await, 12, "{harm}");
         restore(&mut superuser).await;
     }
     // One of a key that nobody knows is in nobody's way, and is not what is handed out. It is no proof either.
@@ -121,15 +121,15 @@ async fn an_auditor_verifies_the_log_and_takes_a_signed_checkpoint() {
     assert_eq!(status, 200, "{text}");
     let answer: Value = serde_json::from_str(&text).unwrap();
     let checkpoint: Checkpoint = serde_json::from_value(answer.clone()).unwrap();
-    assert!(checkpoint.position == 12 && checkpoint.key_id != theirs.newest_id(), "{answer}");
+    assert!(checkpoint.position == 13 && checkpoint.key_id != theirs.newest_id(), "{answer}");
     assert!(checkpoint.is_genuine(answer["public_key"].as_str().unwrap()), "{answer}");
     let unproven = verify().await;
     assert_eq!(
         (&unproven["valid"], &unproven["events"], &unproven["signed_up_to"]),
-        (&false.into(), &12.into(), &0.into())
+        (&false.into(), &13.into(), &0.into())
     );
     assert_eq!(
         (&unproven["unknown_key"], &unproven["first_bad"]["position"]),
-        (&theirs.newest_id().into(), &12.into())
+        (&theirs.newest_id().into(), &13.into())
     );
 }
