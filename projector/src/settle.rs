@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use domain::ShopId;
 use event_store::{Database, StoreError};
 use ingest::{DirectoryEntry, INGEST, IngestError, Ingested};
@@ -45,11 +46,11 @@ pub(crate) async fn ingest_one_by_one(
 }
 
 /// Turns what waits of a shop into events, also of one that is paused: whom a delivery is about is known once it is settled.
-/// `false`: some of it still waits, as others are at it, or there is much, or it was tried and put off.
+/// `false`: some of what came before an instant still waits, as others are at it, or there is much, or it was tried and put off.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn settle_deliveries(database: &Database, shop: ShopId) -> Result<bool, StoreError> {
+pub async fn settle_deliveries(database: &Database, shop: ShopId, before: DateTime<Utc>) -> Result<bool, StoreError> {
     const STEPS: u32 = 40;
     let mut tx = database.begin(shop).await?;
     let entry = ingest::find_by_id(&mut tx, shop).await?;
@@ -74,7 +75,7 @@ pub async fn settle_deliveries(database: &Database, shop: ShopId) -> Result<bool
                 ingested.count();
                 if !ingested.is_full {
                     let mut tx = database.begin(shop).await?;
-                    return Ok(!ingest::is_any_put_off(&mut tx).await?);
+                    return Ok(!ingest::is_any_put_off(&mut tx, before).await?);
                 }
             }
             Err(IngestError::Store(error)) => return Err(error),

@@ -147,6 +147,8 @@ async fn folded<A: Snapshot>(tx: &mut ShopTx, ids: &[String], up_to: i64) -> Res
 
 /// After so long, what follows from an erasure is not left to whoever erased, should that one be gone.
 const ABOUT_TO_FOLLOW_UP: TimeDelta = TimeDelta::minutes(1);
+/// After so long it is seen again whether what waits of the shop is settled.
+const UNTIL_SETTLED: TimeDelta = TimeDelta::seconds(3);
 /// After so long, whoever erased is taken for gone.
 const ABOUT_TO_CERTIFY: TimeDelta = TimeDelta::minutes(30);
 
@@ -159,6 +161,29 @@ pub async fn run_due(
     shop: ShopId,
     signing: &SigningKeys,
     now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    run_what_is_due(database, shop, signing, now, true).await
+}
+
+/// The same, but for erasing anybody: what waits of the shop may say more of whom is meant.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn run_all_but_erasures(
+    database: &Database,
+    shop: ShopId,
+    signing: &SigningKeys,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    run_what_is_due(database, shop, signing, now, false).await
+}
+
+async fn run_what_is_due(
+    database: &Database,
+    shop: ShopId,
+    signing: &SigningKeys,
+    now: DateTime<Utc>,
+    may_erase: bool,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
     let mut tx = database.begin_reading(shop).await?;
     let open = open(&mut tx).await?;
@@ -175,6 +200,10 @@ pub async fn run_due(
                 continue;
             }
             (Some(Status::Waiting), None) => continue, // somebody has to confirm it
+            (Some(Status::Waiting), Some(_)) if !may_erase => {
+                next = next.into_iter().chain([now + UNTIL_SETTLED]).min();
+                continue;
+            }
             // Whoever erased is about to certify, and knows what was there.
             (Some(Status::Erased), _) => {
                 let Some(erased) = &redaction.erased else { continue };
@@ -236,15 +265,13 @@ async fn run(
     Ok(())
 }
 
-/// Whether a redaction of the shop is to be done now.
+/// Since when redactions of the shop are to be done: the last of those instants. `None`: none is.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn is_any_due(tx: &mut ShopTx, now: DateTime<Utc>) -> Result<bool, StoreError> {
-    let is_due = |redaction: &Redaction| {
-        redaction.status() == Some(Status::Waiting) && redaction.due_at().is_some_and(|due| due <= now)
-    };
-    Ok(open(tx).await?.iter().any(|(_, redaction)| is_due(redaction)))
+pub async fn due_since(tx: &mut ShopTx, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let waiting = open(tx).await?.into_iter().filter(|(_, redaction)| redaction.status() == Some(Status::Waiting));
+    Ok(waiting.filter_map(|(_, redaction)| redaction.due_at()).filter(|due| *due <= now).max())
 }
 
 /// Whether a shop has redactions that are neither cancelled nor certified, or exports that are not gone.

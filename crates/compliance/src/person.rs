@@ -12,7 +12,7 @@ use domain::{
     shop::Shop,
 };
 use event_store::{ShopTx, StoreError, Streams, shop_key};
-use ingest::orders_in_untold_bodies;
+use ingest::{knows_a_buyer, orders_in_untold_bodies};
 use uuid::Uuid;
 use vault::ContactKey;
 
@@ -93,28 +93,33 @@ impl Named {
     /// # Errors
     /// [`StoreError`].
     pub async fn of(tx: &mut ShopTx, subjects: impl IntoIterator<Item = Subject>) -> Result<Self, StoreError> {
-        let mut subjects: BTreeSet<Subject> = subjects.into_iter().collect();
-        // Whoever was merged into them is the same person, under the number from before; so is whom they were merged into. Who is
-        // erased leads no further: those who were one with them by then went with them, and about any other one it is asked.
-        let mut to_look_at: Vec<Subject> = subjects.iter().copied().collect();
-        while let Some(subject) = to_look_at.pop() {
-            let Subject::Customer(id) = subject else { continue };
-            if !tx.redacted_among(&BTreeSet::from([subject])).await?.is_empty() {
-                continue;
-            }
-            let customer: Customer = tx.load(&id.to_string()).await?;
-            for other in customer.merged_with().map(Subject::Customer) {
-                if subjects.insert(other) {
-                    to_look_at.push(other);
-                }
-            }
-        }
+        let mut subjects = with_merged(tx, subjects.into_iter().collect()).await?;
         subjects.extend(untold_orders(tx, &subjects).await?);
         let streams = tx.streams_of(&subjects).await?;
         subjects.extend(streams.iter().filter_map(|(kind, id)| Subject::of_order_stream(kind, id)));
         let streams = tx.streams_of(&subjects).await?;
         Ok(Self { subjects, streams })
     }
+}
+
+/// The same with whoever is one person with them, under another number.
+async fn with_merged(tx: &mut ShopTx, mut subjects: BTreeSet<Subject>) -> Result<BTreeSet<Subject>, StoreError> {
+    // Whoever was merged into them is the same person, under the number from before; so is whom they were merged into. Who is
+    // erased leads no further: those who were one with them by then went with them, and about any other one it is asked.
+    let mut to_look_at: Vec<Subject> = subjects.iter().copied().collect();
+    while let Some(subject) = to_look_at.pop() {
+        let Subject::Customer(id) = subject else { continue };
+        if !tx.redacted_among(&BTreeSet::from([subject])).await?.is_empty() {
+            continue;
+        }
+        let customer: Customer = tx.load(&id.to_string()).await?;
+        for other in customer.merged_with().map(Subject::Customer) {
+            if subjects.insert(other) {
+                to_look_at.push(other);
+            }
+        }
+    }
+    Ok(subjects)
 }
 
 /// Orders of which the log does not know a buyer, while a body that nothing could be made of names one of these.
@@ -125,7 +130,7 @@ async fn untold_orders(tx: &mut ShopTx, subjects: &BTreeSet<Subject>) -> Result<
     let Some(key) = key else { return Ok(BTreeSet::new()) };
     let mut theirs = BTreeSet::new();
     for order in orders_in_untold_bodies(tx, &key, &customers).await? {
-        if tx.load::<Order>(&order.to_string()).await?.customer.is_none() {
+        if !knows_a_buyer(tx, order).await? {
             theirs.insert(Subject::Order(order));
         }
     }
@@ -157,14 +162,12 @@ pub async fn matches(tx: &mut ShopTx, whom: &Whom) -> Result<Vec<Match>, StoreEr
     known_of(tx, found).await
 }
 
-/// The same with whoever is one person with them, under another number: all that are erased with them; and all that hangs on them.
-pub(crate) async fn and_merged(tx: &mut ShopTx, mut found: Vec<Match>) -> Result<(Vec<Match>, Named), StoreError> {
+/// The same with whoever is one person with them, under another number: all that are erased with them.
+pub(crate) async fn and_merged(tx: &mut ShopTx, mut found: Vec<Match>) -> Result<Vec<Match>, StoreError> {
     let before: BTreeSet<Subject> = found.iter().map(|of| of.subject).collect();
-    let named = Named::of(tx, before.iter().copied()).await?;
-    let mut merged = named.subjects.clone();
-    merged.retain(|subject| matches!(subject, Subject::Customer(_)) && !before.contains(subject));
-    found.extend(known_of(tx, merged).await?);
-    Ok((found, named))
+    let merged = with_merged(tx, before.clone()).await?;
+    found.extend(known_of(tx, merged.difference(&before).copied().collect()).await?);
+    Ok(found)
 }
 
 async fn known_of(tx: &mut ShopTx, subjects: BTreeSet<Subject>) -> Result<Vec<Match>, StoreError> {

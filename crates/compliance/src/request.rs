@@ -11,7 +11,7 @@ use event_store::{Database, ShopTx, StoreError, name_subjects_by_and_by};
 use uuid::Uuid;
 
 use crate::{
-    LegalHolds, Match, OtherHold, Whom,
+    LegalHolds, Match, Named, OtherHold, Whom,
     erase::in_steps,
     matches,
     person::{and_merged, count_of, record_lookup},
@@ -177,7 +177,7 @@ pub async fn ask(tx: &mut ShopTx, ask: Ask) -> Result<Answer, StoreError> {
         triggered_at: None,
     };
     tell(tx, &id, RedactionCommand::Request(request), &ask.by).await?;
-    let matches = if needs_confirmation { matches } else { and_merged(tx, matches).await?.0 };
+    let matches = if needs_confirmation { matches } else { and_merged(tx, matches).await? };
     ingest::enqueue(tx, ingest::REDACT, ask.hold.as_seconds_f64()).await?;
     Ok(Answer::Asked { id, due_at: (!needs_confirmation).then_some(due_at), matches })
 }
@@ -195,7 +195,8 @@ pub async fn plan(database: &Database, shop: ShopId, whom: &Whom, said: &Said) -
         let held_by = LegalHolds::of(&mut tx).await?.against("", &BTreeSet::from([Subject::Shop]));
         return Ok(Plan { streams: count_of(&mut tx, None).await?, matches, values: None, held_by });
     }
-    let (matches, named) = and_merged(&mut tx, matches).await?;
+    let named = Named::of(&mut tx, matches.iter().map(|found| found.subject)).await?;
+    let matches = and_merged(&mut tx, matches).await?;
     let held_by = LegalHolds::of(&mut tx).await?.against("", &named.subjects);
     record_lookup(&mut tx, whom, &matches, "redaction", said).await?;
     // Not counted under the log's lock.

@@ -25,7 +25,7 @@ pub use inbox::{
 pub use keys::{KeyUse, Rotated, key_uses, rotate_keys};
 pub use metrics::{count_put_off, register_metrics};
 pub use receive::{Accepted, Delivery, Receiver};
-pub use requests::{REDACT, enqueue, later_installation};
+pub use requests::{REDACT, enqueue, knows_a_buyer, later_installation};
 pub use subjects::{
     OpenedBody, bodies_of, find_bodies, let_go_of_bodies, name_bodies, names_of_bodies, open_bodies,
     orders_in_untold_bodies,

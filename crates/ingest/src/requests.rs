@@ -9,7 +9,8 @@ use domain::{
     customer::{Customer, CustomerCommand, MergeRole},
     document::{DocumentCommand, Observed},
     export::{Export, ExportCommand, ExportRequest},
-    ids::CustomerId,
+    ids::{CustomerId, OrderId},
+    order::Order,
     redaction::{Redaction, RedactionCommand, Request, WEBHOOK},
     shop::Shop,
 };
@@ -207,6 +208,55 @@ pub(crate) async fn ask_about(tx: &mut ShopTx, key: &ShopKey, merges: Vec<Merged
         tx.execute(commands.map(|command| Envelope::new(command, metadata.clone())).into()).await?;
     }
     Ok(())
+}
+
+/// An order goes with its buyer, also where nothing but a body says who that is of which nothing became an event: what a refund or
+/// an edit says of the buyer is the order's. That is a redaction of its own, with a receipt, so that it is done again after a restore.
+/// Under the log's lock.
+pub(crate) async fn ask_for_orders_of(
+    tx: &mut ShopTx,
+    key: &ShopKey,
+    buyers: &BTreeSet<(OrderId, CustomerId)>,
+    redacted: &BTreeSet<Subject>,
+) -> Result<(), StoreError> {
+    for (number, customer) in buyers {
+        let order = Subject::Order(*number);
+        // What came of a body that was read has taken the order's key with it.
+        if !redacted.contains(&Subject::Customer(*customer))
+            || !tx.redacted_among(&BTreeSet::from([order])).await?.is_empty()
+            || knows_a_buyer(tx, *number).await?
+        {
+            continue;
+        }
+        let id = hex::encode(key.pseudonym(format!("buyer/{customer}/{number}").as_bytes()));
+        let at = tx.clock().await?;
+        let asked = RedactionCommand::Request(Request {
+            subjects: vec![order],
+            reason: "its buyer was erased".to_owned(),
+            by: WEBHOOK.to_owned(),
+            at,
+            due_at: at,
+            request: None,
+            needs_confirmation: false,
+            triggered_at: None,
+        });
+        let metadata = Metadata::from_source("webhook").with("actor", WEBHOOK);
+        tx.execute(vec![Envelope::new(Command::Redaction(id, asked), metadata)]).await?;
+        enqueue(tx, REDACT, 0.0).await?;
+    }
+    Ok(())
+}
+
+/// Whether the log says who bought, or could: what cannot be read of an order may say it.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn knows_a_buyer(tx: &mut ShopTx, order: OrderId) -> Result<bool, StoreError> {
+    match tx.load::<Order>(&order.to_string()).await {
+        Ok(order) => Ok(order.customer.is_some()),
+        Err(error) if error.blames_the_input() => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 /// Due at once. One that names nobody by number, or came oddly, is held until somebody has looked: addresses and numbers are

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Command, ShopId, Subject,
+    ShopId, Subject,
     ids::{CustomerId, OrderId},
-    order::{Order, OrderCommand},
 };
-use event_store::{Database, Envelope, Metadata, SealedThing, ShopTx, StoreError, opened};
+use event_store::{Database, SealedThing, ShopTx, StoreError, opened};
 use serde_json::Value;
-use shopify::{ORDER_DOCUMENT, buyer_of, persons, persons_in_text, text_of};
+use shopify::{ORDER_DOCUMENT, buyer_of, is_of_order, persons, persons_in_text, text_of};
 use uuid::Uuid;
 use vault::{ContactKey, ShopKey};
+
+use crate::requests::ask_for_orders_of;
 
 /// Whom deliveries are about.
 #[derive(Default)]
@@ -45,7 +46,7 @@ impl About {
     }
 
     /// Writes it down, and lets go at once of bodies that are about somebody redacted.
-    pub(crate) async fn write(self, tx: &mut ShopTx) -> Result<(), StoreError> {
+    pub(crate) async fn write(self, tx: &mut ShopTx, key: &ShopKey) -> Result<(), StoreError> {
         if self.deliveries.is_empty() && self.unread.is_empty() {
             return Ok(());
         }
@@ -53,7 +54,7 @@ impl About {
         // Whoever erases somebody holds the log: what is settled meanwhile is seen by one of the two.
         tx.lock_log().await?;
         let redacted = tx.redacted_among(&self.subjects).await?;
-        erase_orders_of(tx, &self.buyers, &redacted).await?;
+        ask_for_orders_of(tx, key, &self.buyers, &redacted).await?;
         let mut of_redacted: BTreeSet<Uuid> = self
             .named
             .iter()
@@ -99,49 +100,6 @@ impl About {
         .await?;
         Ok(())
     }
-}
-
-/// An order goes with its buyer, also where nothing but a body says who that is of which nothing became an event: what a refund or
-/// an edit says of the buyer is the order's.
-async fn erase_orders_of(
-    tx: &mut ShopTx,
-    buyers: &BTreeSet<(OrderId, CustomerId)>,
-    redacted: &BTreeSet<Subject>,
-) -> Result<(), StoreError> {
-    for (id, customer) in buyers {
-        let (order, customer) = (Subject::Order(*id), Subject::Customer(*customer));
-        if !redacted.contains(&customer) || redacted.contains(&order) {
-            continue;
-        }
-        let known: Order = tx.load(&id.to_string()).await?;
-        // The log knows better; and what came of this very body has taken the order's key with it.
-        if known.customer.is_some() || !tx.redacted_among(&BTreeSet::from([order])).await?.is_empty() {
-            continue;
-        }
-        tx.destroy_subjects(&BTreeSet::from([order]), &BTreeSet::from([("order".to_owned(), id.to_string())])).await?;
-        if known != Order::default() {
-            let redaction = redaction_of(tx, customer).await?.unwrap_or_default();
-            let metadata = Metadata::from_source("command").with("actor", "redaction").with("causation_id", &redaction);
-            let tombstone = Command::Order(*id, OrderCommand::Redact { redaction });
-            tx.execute(vec![Envelope::new(tombstone, metadata)]).await?;
-        }
-    }
-    Ok(())
-}
-
-/// By which redaction somebody was erased.
-async fn redaction_of(tx: &mut ShopTx, subject: Subject) -> Result<Option<String>, StoreError> {
-    let shop = tx.shop();
-    let found = sqlx::query_scalar!(
-        "SELECT aggregate_id FROM events
-         WHERE shop_id = $1 AND aggregate_type = 'redaction' AND event_type = 'SubjectsErased'
-           AND (payload #> '{SubjectsErased,subjects}')::jsonb ? $2
-         ORDER BY position DESC
-         LIMIT 1",
-        shop.0,
-        subject.to_string(),
-    );
-    Ok(found.fetch_optional(&mut **tx).await?)
 }
 
 /// As the translation reads it: a mark of the bytes' order may stand before it.
@@ -252,7 +210,7 @@ pub async fn name_bodies(database: &Database, shop: ShopId) -> Result<(), StoreE
                 about.read(&key, id, &topic, &body);
             }
         }
-        about.write(&mut tx).await?;
+        about.write(&mut tx, &key).await?;
         tx.commit().await?;
     }
 }
@@ -301,7 +259,7 @@ pub async fn orders_in_untold_bodies(
         let page = to_open(tx, after).await?;
         let Some((last, _)) = page.last() else { break };
         after = *last;
-        untold.extend(page);
+        untold.extend(page.into_iter().filter(|(_, topic)| is_of_order(topic)));
     }
     let mut orders = BTreeSet::new();
     for (id, topic) in untold {

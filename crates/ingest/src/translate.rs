@@ -103,15 +103,18 @@ pub async fn put_forward(tx: &mut ShopTx) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether something was put off, and waits to be tried again.
+/// Whether something was put off that came before an instant, and waits to be tried again.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`].
-pub async fn is_any_put_off(tx: &mut ShopTx) -> Result<bool, StoreError> {
+pub async fn is_any_put_off(tx: &mut ShopTx, before: DateTime<Utc>) -> Result<bool, StoreError> {
     let shop = tx.shop();
     Ok(sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM inbox WHERE shop_id = $1 AND status = 'pending' AND attempts > 0) AS "is_any!""#,
-        shop.0
+        r#"SELECT EXISTS (
+               SELECT FROM inbox WHERE shop_id = $1 AND status = 'pending' AND attempts > 0 AND received_at <= $2
+           ) AS "is_any!""#,
+        shop.0,
+        before,
     )
     .fetch_one(&mut **tx)
     .await?)
@@ -158,7 +161,7 @@ pub async fn put_off(tx: &mut ShopTx, id: Uuid, failure: &StoreError) -> Result<
         if let Some(Ok(body)) = delivery.body.map(|sealed| opened(SealedThing::Body, key.body(id).open(&sealed))) {
             about.read(&key, id, &delivery.topic, &body);
         }
-        about.write(tx).await?;
+        about.write(tx, &key).await?;
     }
     Ok(is_dead)
 }
@@ -254,7 +257,7 @@ async fn settle(
         ingested.events = appended.iter().map(|appended| appended.events).sum();
     }
     settled.write(tx).await?;
-    about.write(tx).await?;
+    about.write(tx, &key).await?;
     if !of_erased.is_empty() {
         let_go_of_bodies(tx, &of_erased).await?;
     }

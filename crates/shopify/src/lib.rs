@@ -9,5 +9,5 @@ pub mod signature;
 mod translate;
 
 pub use domain_name::{InvalidShopDomain, ShopDomain};
-pub use persons::{buyer_of, persons, persons_in_text, text_of};
+pub use persons::{buyer_of, is_of_order, persons, persons_in_text, text_of};
 pub use translate::{Context, ORDER_DOCUMENT, REVISION, TranslateError, Translation, body_digest, translate};

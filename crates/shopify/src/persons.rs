@@ -24,11 +24,16 @@ pub fn persons(topic: &str, body: &Value) -> BTreeSet<Subject> {
     found
 }
 
+/// Whether bodies of a topic are orders.
+#[must_use]
+pub fn is_of_order(topic: &str) -> bool {
+    topic.starts_with("orders/") || topic == ORDER_DOCUMENT
+}
+
 /// The order that a body is of, and the customer whom it names as the buyer.
 #[must_use]
 pub fn buyer_of(topic: &str, body: &Value) -> Option<(OrderId, CustomerId)> {
-    let is_of_order = topic.starts_with("orders/") || topic == ORDER_DOCUMENT;
-    let order = is_of_order.then(|| number(&body["id"])).flatten()?;
+    let order = is_of_order(topic).then(|| number(&body["id"])).flatten()?;
     Some((OrderId(order), CustomerId(number(&body["customer"]["id"])?)))
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{command::Stored, ids::ShopId, personal::Subject};
 
-/// Who did something: `webhook`, `command`, or a token's role and id. Never a name.
+/// Who did something: `webhook`, `command`, what the program calls itself, a token's role and id, or whom an operator named. Never a buyer.
 pub type Actor = String;
 
 /// An event of a redaction.

@@ -38,14 +38,16 @@ pub async fn run(environment: &Environment, command: RedactCommand) -> anyhow::R
             for erased in session.erased_before(&name).await? {
                 output::note(&format!("there was one before it: {erased}"));
             }
-            let mut tx = session.database.begin_reading(shop).await?;
             let mut before: Option<String> = None;
             loop {
+                // Whoever reads for long keeps what was destroyed from being vacuumed.
+                let mut tx = session.database.begin_reading(shop).await?;
                 let page = compliance::redactions(&mut tx, before.as_deref(), PAGE).await?;
                 let Some((last, _)) = page.last() else { break };
                 before = Some(last.clone());
+                let holds = LegalHolds::of(&mut tx).await?;
                 for (id, redaction) in &page {
-                    output::json(&told(&mut tx, id, redaction).await?);
+                    output::json(&told(&mut tx, &holds, id, redaction).await?);
                 }
             }
         }
@@ -62,7 +64,7 @@ pub async fn run(environment: &Environment, command: RedactCommand) -> anyhow::R
             let mut tx = session.database.begin_reading(shop).await?;
             let redaction: Redaction = tx.load(&which.id).await?;
             redaction.status().context("there is no such redaction")?;
-            output::line(serde_json::to_string_pretty(&told(&mut tx, &which.id, &redaction).await?)?);
+            output::line(serde_json::to_string_pretty(&told_alone(&mut tx, &which.id, &redaction).await?)?);
         }
         RedactCommand::Hold(to) => {
             let hold = |Said { by, reason, at }| RedactionCommand::Hold { reason: reason.unwrap_or_default(), by, at };
@@ -139,9 +141,9 @@ async fn act(
     // Whether it is due now, workers see.
     ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
     let redaction: Redaction = tx.load(&which.id).await?;
-    let told = told(&mut tx, &which.id, &redaction).await?;
     tx.commit().await?;
-    output::json(&told);
+    let mut tx = session.database.begin_reading(shop).await?;
+    output::json(&told_alone(&mut tx, &which.id, &redaction).await?);
     Ok(())
 }
 
@@ -161,8 +163,13 @@ fn matches(found: &[Match]) -> Vec<Value> {
     found.iter().map(one).collect()
 }
 
-async fn told(tx: &mut ShopTx, id: &str, redaction: &Redaction) -> anyhow::Result<Value> {
-    let held_by = LegalHolds::of(tx).await?.on(tx, id, redaction).await?;
+async fn told_alone(tx: &mut ShopTx, id: &str, redaction: &Redaction) -> anyhow::Result<Value> {
+    let holds = LegalHolds::of(tx).await?;
+    told(tx, &holds, id, redaction).await
+}
+
+async fn told(tx: &mut ShopTx, holds: &LegalHolds, id: &str, redaction: &Redaction) -> anyhow::Result<Value> {
+    let held_by = holds.on(tx, id, redaction).await?;
     Ok(json!({
         "id": id,
         "status": redaction.status(),

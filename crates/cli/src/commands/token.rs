@@ -49,15 +49,13 @@ pub async fn run(environment: &Environment, command: TokenCommand) -> anyhow::Re
                         (None, Some(at)) => format!("until {at}"),
                         (None, None) => "until it is revoked".to_owned(),
                     };
-                    let why: String = [
-                        ("by", &token.issued_by),
-                        ("for", &token.reason),
-                        ("ended by", &token.revoked_by),
-                        ("as", &token.revoke_reason),
-                    ]
-                    .into_iter()
-                    .filter_map(|(what, said)| Some(format!("  {what} {}", said.as_ref()?)))
-                    .collect();
+                    let said = |what: &str, by: &Option<String>, why: &Option<String>| match (by, why) {
+                        (Some(by), Some(why)) => format!("  {what}by {by}: {why}"),
+                        (Some(by), None) => format!("  {what}by {by}"),
+                        (None, _) => String::new(),
+                    };
+                    let why = said("", &token.issued_by, &token.reason)
+                        + &said("ended ", &token.revoked_by, &token.revoke_reason);
                     output::line(format!("{}  {:<10}  {end}{why}", token.id, token.role));
                 }
             }

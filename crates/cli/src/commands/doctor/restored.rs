@@ -111,15 +111,16 @@ const SETTLED_AT_MOST: u32 = 50;
 
 async fn redo_one(session: &Session, entry: &Entry, signing: &SigningKeys) -> Result<Redone, StoreError> {
     // Nobody may have worked on it yet.
+    let now = chrono::Utc::now();
     let settle = async || {
         for _ in 0..SETTLED_AT_MOST {
-            if settle_deliveries(&session.database, entry.shop).await? {
+            if settle_deliveries(&session.database, entry.shop, now).await? {
                 return Ok(true);
             }
         }
         Ok(false)
     };
-    compliance::redo(&session.database, entry, signing, chrono::Utc::now(), settle).await
+    compliance::redo(&session.database, entry, signing, now, settle).await
 }
 
 async fn logs(
