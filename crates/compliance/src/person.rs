@@ -103,7 +103,10 @@ impl Named {
 }
 
 /// The same with whoever is one person with them, under another number.
-async fn with_merged(tx: &mut ShopTx, mut subjects: BTreeSet<Subject>) -> Result<BTreeSet<Subject>, StoreError> {
+pub(crate) async fn with_merged(
+    tx: &mut ShopTx,
+    mut subjects: BTreeSet<Subject>,
+) -> Result<BTreeSet<Subject>, StoreError> {
     // Whoever was merged into them is the same person, under the number from before; so is whom they were merged into. Who is
     // erased leads no further: those who were one with them by then went with them, and about any other one it is asked.
     let mut to_look_at: Vec<Subject> = subjects.iter().copied().collect();
@@ -162,11 +165,17 @@ pub async fn matches(tx: &mut ShopTx, whom: &Whom) -> Result<Vec<Match>, StoreEr
     known_of(tx, found).await
 }
 
-/// The same with whoever is one person with them, under another number: all that are erased with them.
-pub(crate) async fn and_merged(tx: &mut ShopTx, mut found: Vec<Match>) -> Result<Vec<Match>, StoreError> {
-    let before: BTreeSet<Subject> = found.iter().map(|of| of.subject).collect();
-    let merged = with_merged(tx, before.clone()).await?;
-    found.extend(known_of(tx, merged.difference(&before).copied().collect()).await?);
+/// Those who were found, with the customers among `all` who are one person with them, under another number: they are erased with them.
+pub(crate) async fn and_merged(
+    tx: &mut ShopTx,
+    mut found: Vec<Match>,
+    all: &BTreeSet<Subject>,
+) -> Result<Vec<Match>, StoreError> {
+    let is_other = |subject: &Subject| {
+        matches!(subject, Subject::Customer(_)) && found.iter().all(|found| found.subject != *subject)
+    };
+    let others = all.iter().copied().filter(is_other).collect();
+    found.extend(known_of(tx, others).await?);
     Ok(found)
 }
 

@@ -14,7 +14,7 @@ use crate::{
     LegalHolds, Match, Named, OtherHold, Whom,
     erase::in_steps,
     matches,
-    person::{and_merged, count_of, record_lookup},
+    person::{and_merged, count_of, record_lookup, with_merged},
     tell,
 };
 
@@ -177,7 +177,12 @@ pub async fn ask(tx: &mut ShopTx, ask: Ask) -> Result<Answer, StoreError> {
         triggered_at: None,
     };
     tell(tx, &id, RedactionCommand::Request(request), &ask.by).await?;
-    let matches = if needs_confirmation { matches } else { and_merged(tx, matches).await? };
+    let matches = if needs_confirmation {
+        matches
+    } else {
+        let all = with_merged(tx, matches.iter().map(|found| found.subject).collect()).await?;
+        and_merged(tx, matches, &all).await?
+    };
     ingest::enqueue(tx, ingest::REDACT, ask.hold.as_seconds_f64()).await?;
     Ok(Answer::Asked { id, due_at: (!needs_confirmation).then_some(due_at), matches })
 }
@@ -196,7 +201,7 @@ pub async fn plan(database: &Database, shop: ShopId, whom: &Whom, said: &Said) -
         return Ok(Plan { streams: count_of(&mut tx, None).await?, matches, values: None, held_by });
     }
     let named = Named::of(&mut tx, matches.iter().map(|found| found.subject)).await?;
-    let matches = and_merged(&mut tx, matches).await?;
+    let matches = and_merged(&mut tx, matches, &named.subjects).await?;
     let held_by = LegalHolds::of(&mut tx).await?.against("", &named.subjects);
     record_lookup(&mut tx, whom, &matches, "redaction", said).await?;
     // Not counted under the log's lock.

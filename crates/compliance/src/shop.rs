@@ -213,11 +213,16 @@ const LET_GO: [(&str, &str); 13] = [
 /// By how many rows there is something in these, where there is.
 async fn rows_let_go(tx: &mut ShopTx) -> Result<Vec<(String, u64)>, StoreError> {
     let shop = tx.shop();
-    let counts = LET_GO
-        .map(|(table, what)| format!("SELECT '{table}', (SELECT count(*) FROM {table} WHERE shop_id = $1 AND {what})"));
-    let rows: Vec<(String, i64)> =
-        sqlx::query_as(&counts.join(" UNION ALL ")).bind(shop.0).fetch_all(&mut **tx).await?;
-    Ok(rows.into_iter().filter(|(_, rows)| *rows > 0).map(|(table, rows)| (table, rows.unsigned_abs())).collect())
+    let mut let_go = Vec::new();
+    // Each has its own time: of a large shop, all in one would be too much for one statement.
+    for (table, what) in LET_GO {
+        let count = format!("SELECT count(*) FROM {table} WHERE shop_id = $1 AND {what}");
+        let rows: i64 = sqlx::query_scalar(&count).bind(shop.0).fetch_one(&mut **tx).await?;
+        if rows > 0 {
+            let_go.push((table.to_owned(), rows.unsigned_abs()));
+        }
+    }
+    Ok(let_go)
 }
 
 /// Lets go of all that is left of a shop whose key is destroyed, but for its log, a little at a time.
