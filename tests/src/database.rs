@@ -69,6 +69,11 @@ impl Cluster {
         self.private.url().replacen("/ecomdash?", &format!("/{database}?"), 1)
     }
 
+    /// One of PostgreSQL's programs, of the server's version.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.private.program(name)
+    }
+
     /// Where its socket is.
     pub fn socket_dir(&self) -> &Path {
         self.private.socket_dir()
@@ -154,7 +159,9 @@ impl TestDatabase {
 
     /// As SQL, with nothing left out.
     pub fn dump(&self) -> String {
-        let done = Command::new(program("pg_dump")).args(["--inserts", "--dbname", &self.superuser_url]).output();
+        let done = Command::new(Cluster::shared().program("pg_dump"))
+            .args(["--inserts", "--dbname", &self.superuser_url])
+            .output();
         let done = done.expect("pg_dump is installed with the server");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).expect("text")
@@ -163,7 +170,7 @@ impl TestDatabase {
     /// Another on a server, made of such a dump of this one.
     pub async fn from_dump(&self, cluster: &Cluster, dump: &str) -> Self {
         let restored = Self { encryption_keys: self.encryption_keys.clone(), ..Self::empty_at(cluster).await };
-        let mut psql = Command::new(program("psql"));
+        let mut psql = Command::new(Cluster::shared().program("psql"));
         psql.args(["-Xq", "-v", "ON_ERROR_STOP=1", "--dbname", &restored.superuser_url]);
         let mut psql = psql.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("psql is installed");
         psql.stdin.take().expect("piped").write_all(dump.as_bytes()).expect("it reads");
@@ -180,11 +187,4 @@ impl TestDatabase {
     pub async fn login(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.expect("the database")
     }
-}
-
-/// The newest of the server's programs, where Debian puts them, or the one that the path leads to.
-fn program(name: &str) -> PathBuf {
-    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let found = installed.map(|entry| entry.path().join("bin").join(name)).filter(|path| path.is_file());
-    found.max().unwrap_or_else(|| name.into())
 }

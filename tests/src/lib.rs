@@ -23,6 +23,7 @@ pub mod search;
 mod shop;
 pub mod storm;
 pub mod surface;
+pub mod system;
 pub mod tampering;
 
 pub use ask::{number, until};

@@ -1,4 +1,4 @@
-//! A client that sends bytes as they are, and what a process looks like from outside: for requests that no library makes.
+//! A client that sends bytes as they are: for requests that no library makes.
 
 use std::{
     net::SocketAddr,
@@ -81,30 +81,6 @@ impl Exchange {
         let answers = self.text.match_indices("HTTP/1.1 ");
         answers.filter_map(|(at, begin)| self.text[at + begin.len()..].get(..3)?.parse().ok()).collect()
     }
-}
-
-/// A value of `/proc/PID/status` in KiB: `VmRSS` now, `VmHWM` at most since [`forget_peak`].
-pub fn memory_kib(pid: u32, name: &str) -> i64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("Linux says it");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
-/// Lets `VmHWM` begin anew.
-pub fn forget_peak(pid: u32) {
-    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the process is ours");
-}
-
-/// How many connections a server on this machine holds, whatever its clients make of them.
-pub fn connections(url: &str) -> usize {
-    let port = format!(":{:04X}", address_of(url).port());
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux lists them");
-    let held = table.lines().skip(1).filter(|line| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        // Of a process (those of nobody have no inode), and not the one that listens.
-        fields[1].ends_with(&port) && fields[3] != "0A" && fields[9] != "0"
-    });
-    held.count()
 }
 
 /// The value below which 95 of a hundred are.

@@ -11,7 +11,8 @@ use std::{
 
 use ecomdash_tests::{
     Ecomdash, SECRET, Shop, TestDatabase,
-    raw_http::{Exchange, RawClient, address_of, connections, exchange, forget_peak, memory_kib, p95},
+    raw_http::{Exchange, RawClient, address_of, exchange, p95},
+    system::{connections, forget_peak, memory_kib, peak_kib},
 };
 use shopify::signature::sign;
 use tokio::{net::TcpStream, task::JoinSet};
@@ -50,7 +51,7 @@ async fn r_70_two_hundred_slow_clients_are_cut_while_others_are_served() {
     for _ in 0..60 {
         quiet.push(ask(&shop).await);
     }
-    let memory_before = memory_kib(pid, "VmRSS");
+    let memory_before = memory_kib(pid);
     forget_peak(pid);
 
     let (headers, bodies, readers) = (70, 70, 60);
@@ -93,7 +94,7 @@ async fn r_70_two_hundred_slow_clients_are_cut_while_others_are_served() {
     };
     slow.shutdown().await;
     let (quiet, under_attack, samples) = (p95(quiet), p95(busy.clone()), busy.len());
-    let grown = memory_kib(pid, "VmHWM") - memory_before;
+    let grown = peak_kib(pid) - memory_before;
     println!(
         "{most} slow clients cut after {cut:?}; p95 {quiet:?} before, {under_attack:?} meanwhile ({samples} requests); {grown} KiB more"
     );
@@ -179,10 +180,10 @@ async fn r_71_what_is_too_large_is_refused_and_takes_no_memory() {
     ask(&shop).await;
     for (name, bytes, status) in cases {
         forget_peak(pid);
-        let before = memory_kib(pid, "VmRSS");
+        let before = memory_kib(pid);
         let answer = exchange(&server.url, &bytes, Duration::from_secs(30)).await;
         assert_problem(name, &answer, status);
-        let grown = memory_kib(pid, "VmHWM") - before;
+        let grown = peak_kib(pid) - before;
         println!("{name}: {status} after {:?}, {grown} KiB more", answer.took);
         assert!(grown < 20 * 1024, "{name}: {grown} KiB more memory");
     }

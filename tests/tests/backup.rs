@@ -9,7 +9,9 @@ use ecomdash_tests::{
     command_on, free_folder, number,
     planted::{Handler, World, bodies},
     repository::{said, script},
-    run, until,
+    run,
+    system::children_of,
+    until,
 };
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -286,11 +288,6 @@ async fn backups_and_migrations_touch_only_what_is_ours_and_wait_for_no_dump() {
     let (ok, text) = said(&mut script("restore", &empty.url, &[dump]));
     assert!(!ok && text.contains(&format!("CREATE ROLE {role} NOLOGIN")), "{text}");
     std::fs::remove_dir_all(folder).unwrap();
-}
-
-fn children_of(pid: u32) -> Vec<String> {
-    let output = Command::new("pgrep").args(["-P", &pid.to_string()]).output().unwrap();
-    String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
 }
 
 /// A restore brings back whoever was erased since the backup. What was kept of it elsewhere erases them again.

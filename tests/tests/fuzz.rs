@@ -24,7 +24,7 @@ use domain::{
 use ecomdash_tests::{
     fixtures,
     random::{Made, history, rng, seed},
-    raw_http::memory_kib,
+    system::{forget_peak, memory_kib, peak_kib},
 };
 use futures::FutureExt;
 use rand::{RngExt, rngs::StdRng};
@@ -373,7 +373,8 @@ fn r_56_changed_bodies_are_read_or_dead() {
     let seed = seed();
     let mut rng = rng(seed);
     let bodies = begin_with(&mut rng);
-    let memory_before = memory_kib(std::process::id(), "VmRSS");
+    let memory_before = memory_kib(std::process::id());
+    forget_peak(std::process::id());
     // Failures are reported below; thousands of backtraces would hide them.
     std::panic::set_hook(Box::new(|_| {}));
     let (began, mut digested, mut read, mut failures) = (Instant::now(), 0_u32, 0_u32, BTreeMap::new());
@@ -396,7 +397,7 @@ fn r_56_changed_bodies_are_read_or_dead() {
         }
     }
     let _ = std::panic::take_hook();
-    let grown = memory_kib(std::process::id(), "VmHWM") - memory_before;
+    let grown = peak_kib(std::process::id()) - memory_before;
     println!("{digested} bodies, {read} of them read, {grown} KiB more at most");
     if !failures.is_empty() {
         let folder = std::env::temp_dir();

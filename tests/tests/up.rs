@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ecomdash_tests::{Ecomdash, bare_command, binary, free_folder};
+use ecomdash_tests::{Ecomdash, bare_command, binary, free_folder, system::runs};
 use rustix::process::Signal;
 
 fn up(data: &Path, arguments: &[&str]) -> Ecomdash {
@@ -19,11 +19,6 @@ fn up(data: &Path, arguments: &[&str]) -> Ecomdash {
 fn server_pid(data: &Path) -> Option<String> {
     let file = data.join("postgres/cluster/postmaster.pid");
     std::fs::read_to_string(file).ok()?.lines().next().map(str::to_owned)
-}
-
-fn runs(pid: &str) -> bool {
-    // One that ended and was not collected yet does not run.
-    std::fs::read_to_string(Path::new("/proc").join(pid).join("stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 #[test]

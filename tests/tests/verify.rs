@@ -10,9 +10,8 @@ use chrono::{TimeDelta, Utc};
 use ecomdash_tests::{
     Ecomdash, Shop,
     bodies::{line, order},
-    client, command_on, free_folder,
-    raw_http::{forget_peak, memory_kib},
-    run,
+    client, command_on, free_folder, run,
+    system::{forget_peak, peak_kib},
     tampering::{cut_off, hex, keep, lengthen, new_keys, plant, restore, rewrite, tamper, world},
 };
 use event_store::{Checkpoint, Database, FaultKind, Trust, Verified, events, sign, sign_if_due, verify, verify_with};
@@ -346,10 +345,7 @@ fn peak_of(command: &mut Command) -> (String, i64) {
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
         // It may end in between.
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let now = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-        peak = now.unwrap_or(0).max(peak);
+        peak = peak_kib(child.id()).max(peak);
         std::thread::sleep(Duration::from_millis(2));
     }
     let output = child.wait_with_output().unwrap();
@@ -382,7 +378,7 @@ async fn a_log_of_any_length_is_verified_in_constant_memory_and_says_how_far_it_
         let answer = client().get(url).bearer_auth(token.secret.expose_secret()).send().await.unwrap();
         let lines: Vec<Value> =
             answer.text().await.unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let of_server = memory_kib(server.pid(), "VmHWM");
+        let of_server = peak_kib(server.pid());
         let (log, of_log) = verify(&["--shop", &shop.domain]);
         assert!(log.contains("unbroken"), "{log}");
         let (writing, of_writing) = verify(&["--shop", &shop.domain, "--export", &bundle]);

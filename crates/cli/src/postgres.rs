@@ -128,6 +128,11 @@ impl PrivatePostgres {
         &self.url
     }
 
+    /// One of PostgreSQL's programs, of the server's version where that was installed with it.
+    pub fn program(&self, name: &str) -> PathBuf {
+        program(&self.programs, name)
+    }
+
     /// Folder of the socket.
     pub fn socket_dir(&self) -> &Path {
         &self.socket_dir
@@ -427,10 +432,14 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-/// From the folder if it is there, else from the PATH. Without our environment: it may hold secrets, or PG settings.
-fn command(folder: &Path, program: &str, home: &Path, account: Option<Account>) -> Command {
-    let path = Some(folder.join(program)).filter(|path| path.is_file());
-    let mut command = Command::new(path.unwrap_or_else(|| program.into()));
+/// From the folder if it is there, else from the PATH.
+fn program(folder: &Path, name: &str) -> PathBuf {
+    Some(folder.join(name)).filter(|path| path.is_file()).unwrap_or_else(|| name.into())
+}
+
+/// Without our environment: it may hold secrets, or PG settings.
+fn command(folder: &Path, name: &str, home: &Path, account: Option<Account>) -> Command {
+    let mut command = Command::new(program(folder, name));
     command.env_clear().env("LC_ALL", "C").env("TZ", "UTC");
     for name in ["PATH", "LD_LIBRARY_PATH"] {
         command.envs(env::var_os(name).map(|value| (name, value)));

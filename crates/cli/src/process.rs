@@ -1,9 +1,12 @@
-//! What the system says of this process, under the names that Prometheus's own libraries use. Read from `/proc`: where
-//! there is none, only the start is known.
+//! What the system says of this process, under the names that Prometheus's own libraries use. Where there is no `/proc`, its
+//! memory and its time are not known.
 
 use std::{fs, time::Duration};
 
-use rustix::param::{clock_ticks_per_second, page_size};
+use rustix::{
+    param::{clock_ticks_per_second, page_size},
+    process::{Resource, getrlimit},
+};
 
 /// Name, type, meaning, value.
 type Figure = (&'static str, &'static str, &'static str, String);
@@ -28,12 +31,10 @@ pub fn figures(started_s: f64) -> Vec<Figure> {
         let seconds = Duration::from_millis(ms).as_secs_f64();
         figures.push(("process_cpu_seconds_total", "counter", "Time on a processor", seconds.to_string()));
     }
-    if let Ok(open) = fs::read_dir("/proc/self/fd") {
+    if let Ok(open) = fs::read_dir("/dev/fd") {
         figures.push(("process_open_fds", "gauge", "Open file descriptors", open.count().to_string()));
     }
-    let limits = read("limits").unwrap_or_default();
-    let most = limits.lines().find_map(|line| line.strip_prefix("Max open files")).and_then(|line| nth(line, 0));
-    if let Some(most) = most {
+    if let Some(most) = getrlimit(Resource::Nofile).current {
         figures.push(("process_max_fds", "gauge", "How many there may be", most.to_string()));
     }
     figures

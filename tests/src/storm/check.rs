@@ -22,7 +22,7 @@ use crate::{Metrics, SECRET, number};
 /// Connections of two `serve` and two `work`.
 const CONNECTIONS: i64 = 2 * 5 + 2 * 4;
 /// Less memory than this is no leak, in KiB.
-const MEMORY_FLOOR_KIB: u64 = 64 * 1024;
+const MEMORY_FLOOR_KIB: i64 = 64 * 1024;
 
 /// Values of bodies, and of settings, that must be readable nowhere.
 const CANARIES: [&str; 5] = [SECRET, "jane.doe@example.com", "203.0.113.7", "a@shop.example", "b@shop.example"];

@@ -10,7 +10,7 @@ use std::{
 use rustix::process::Signal;
 
 use super::{Proxy, clients::Addresses};
-use crate::{Cluster, Ecomdash, TestDatabase, command_on};
+use crate::{Cluster, Ecomdash, TestDatabase, command_on, system::memory_kib};
 
 /// What an instance does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub struct Fleet {
     /// What processes that are gone have logged.
     buried: Vec<String>,
     /// Memory of each process that still runs, when it was first looked at, in KiB.
-    first_kib: BTreeMap<u32, u64>,
+    first_kib: BTreeMap<u32, i64>,
 }
 
 /// Of whoever collects the processes' metrics.
@@ -162,10 +162,10 @@ impl Fleet {
     }
 
     /// Memory of every process now, beside what it was at the first look: name, then, now, in KiB.
-    pub fn memory(&mut self) -> Vec<(String, u64, u64)> {
+    pub fn memory(&mut self) -> Vec<(String, i64, i64)> {
         let mut rows = Vec::new();
         for instance in &self.instances {
-            let now = resident_kib(instance.process.pid());
+            let now = memory_kib(instance.process.pid());
             let then = *self.first_kib.entry(instance.process.pid()).or_insert(now);
             rows.push((instance.name.clone(), then, now));
         }
@@ -186,12 +186,6 @@ impl Fleet {
         }
         unwell
     }
-}
-
-fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// A command of the binary by way of a link.

@@ -1,6 +1,6 @@
 //! What the database can do at best: COPY and pgbench, by a superuser, over the same socket.
 
-use std::{path::PathBuf, process::Command, time::Instant};
+use std::{process::Command, time::Instant};
 
 use ecomdash_tests::{Cluster, TestDatabase};
 
@@ -10,7 +10,7 @@ pub fn client(program: &str, database: &TestDatabase) -> Command {
     let (_, rest) = url.split_once("://").expect("a URL");
     let (login, _) = rest.split_once('@').expect("a login");
     let (user, password) = login.split_once(':').expect("a password");
-    let mut command = Command::new(program_path(program));
+    let mut command = Command::new(Cluster::shared().program(program));
     command
         .env("PGHOST", Cluster::shared().socket_dir())
         .env("PGUSER", user)
@@ -18,14 +18,6 @@ pub fn client(program: &str, database: &TestDatabase) -> Command {
         .env("PGDATABASE", &database.name)
         .env("PGOPTIONS", "-c client_min_messages=warning -c plan_cache_mode=force_generic_plan -c jit=off");
     command
-}
-
-fn program_path(program: &str) -> PathBuf {
-    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = installed.map(|entry| entry.path().join("bin").join(program)).collect();
-    found.retain(|path| path.is_file());
-    found.sort();
-    found.pop().unwrap_or_else(|| program.into())
 }
 
 /// Runs SQL; how long it took, in seconds.
