@@ -41,6 +41,20 @@ say "the database of $variable: ${database%%[?]*}"
 
 ask() { psql -XAtq -v ON_ERROR_STOP=1 --dbname="$database" --command="$1"; }
 
+# Those that come first on the path may be too old to read what the server writes. Sets both versions, $server and $own.
+use_the_server_s_programs() {
+  local dir
+  version() { pg_dump --version | sed 's/[^0-9]*\([0-9]*\).*/\1/'; }
+  server=$(ask "SELECT current_setting('server_version_num')::int / 10000")
+  own=$(version)
+  for dir in "/usr/lib/postgresql/$server" "/opt/homebrew/opt/postgresql@$server" "/usr/local/opt/postgresql@$server"; do
+    if [ "$own" -lt "$server" ] && [ -x "$dir/bin/pg_dump" ]; then
+      PATH=$dir/bin:$PATH
+      own=$(version)
+    fi
+  done
+}
+
 # alter FORCE|NO FORCE CONDITION: of each tenant table by itself, none of anybody else's. Its lock is not waited for long,
 # since all others would wait behind it.
 alter() {

@@ -10,6 +10,8 @@ say() { printf '%s\n' "$*" >&2; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
 has cargo || PATH=$PATH:${HOME:-}/.cargo/bin
+# Where Homebrew is on Apple silicon; in front, for the system's own Python is an old one.
+has brew || [ ! -x /opt/homebrew/bin/brew ] || PATH=/opt/homebrew/bin:$PATH
 
 # Asks for a password where somebody is there to give it.
 as_root() {
@@ -24,7 +26,12 @@ apt_get() {
     apt-get -qq -y -o DPkg::Lock::Timeout=120 "$@" </dev/null >&2
 }
 
-# Where crates/cli/src/postgres.rs looks too: the one we need may not be on the PATH.
+brew_install() {
+  say "installing by brew: $*"
+  HOMEBREW_NO_ASK=1 brew install "$@" </dev/null >&2
+}
+
+# Where crates/cli/src/postgres.rs looks too: the one we need may not be on the PATH. Sets $postgres_bin.
 has_postgres() {
   local initdb dir version
   initdb=$(command -v initdb || true)
@@ -32,9 +39,18 @@ has_postgres() {
     /usr/lib/postgresql/*/bin /opt/homebrew/opt/postgresql@*/bin /usr/local/opt/postgresql@*/bin; do
     [ -x "$dir/initdb" ] && [ -x "$dir/postgres" ] && [ -x "$dir/pg_ctl" ] || continue
     version=$("$dir/postgres" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
-    [ "${version:-0}" -ge 15 ] && return
+    if [ "${version:-0}" -ge 15 ]; then
+      # shellcheck disable=SC2034 # bin/prepare uses it
+      postgres_bin=$dir
+      return
+    fi
   done
   return 1
+}
+
+# On macOS, what is called cc without the developers' tools does nothing but offer them.
+has_cc() {
+  has cc && { [ "$(uname -s)" != Darwin ] || xcode-select -p >/dev/null 2>&1; }
 }
 
 # The oldest Rust that builds this.
@@ -60,7 +76,7 @@ missing() {
   elif ! has_rust; then
     list+="; Rust $rust_version or newer (rustup update, or https://rustup.rs)"
   fi
-  has cc || list+="; a C compiler (apt-get install -y gcc libc6-dev; on macOS: xcode-select --install)"
+  has_cc || list+="; a C compiler (apt-get install -y gcc libc6-dev; on macOS: xcode-select --install)"
   has curl || list+="; curl"
   has openssl || list+="; openssl"
   if has_postgres; then
@@ -69,7 +85,8 @@ missing() {
     list+="; PostgreSQL 15 or newer, which this system has not: add PostgreSQL's own packages by apt-get install -y \
 postgresql-common, then /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y, then apt-get install -y postgresql-17"
   else
-    list+="; PostgreSQL 15 or newer (apt-get install -y postgresql; on macOS: brew install postgresql@17)"
+    list+="; PostgreSQL 15 or newer (apt-get install -y postgresql; on macOS: brew install postgresql@17, by https://brew.sh; \
+or any other, with the folder of its programs on the PATH)"
   fi
   printf '%s' "${list#; }"
 }
@@ -77,12 +94,12 @@ postgresql-common, then /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh 
 # shellcheck disable=SC2086 # lists of packages are meant to be split
 install_missing() {
   local apt="" brew=""
-  has cc || apt+=" gcc libc6-dev"
+  has_cc || apt+=" gcc libc6-dev"
   has curl || { apt+=" curl" && brew+=" curl"; }
   has openssl || { apt+=" openssl" && brew+=" openssl"; }
   has_postgres || brew+=" postgresql@17"
   if ! has apt-get; then
-    [ -z "$brew" ] || ! has brew || brew install $brew >&2
+    [ -z "$brew" ] || ! has brew || brew_install $brew
     return
   fi
   [ -n "$apt$brew" ] || return 0
@@ -143,8 +160,8 @@ need_test_tools() {
   tools=$(cd "$tools" && pwd -P)
   PATH=$PATH:$tools
   if ! has apt-get; then
-    has redis-server || { has brew && brew install redis >&2; } || true
-    has promtool || { has brew && brew install prometheus >&2; } || true
+    has redis-server || { has brew && brew_install redis; } || true
+    has promtool || { has brew && brew_install prometheus; } || true
     return 0
   fi
   ! { has promtool && has redis-server && has slowhttptest && has faketime; } || return 0
@@ -180,6 +197,10 @@ export ECOMDASH_SCHEMATHESIS=${CARGO_TARGET_DIR:-$root/target}/schemathesis
 need_schemathesis() {
   local list=$root/tests/schemathesis/requirements.txt
   ! cmp -s "$list" "$ECOMDASH_SCHEMATHESIS/installed" || return 0
+  if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && ! has apt-get && has brew; then
+    brew_install python3 || return
+    hash -r # bash remembers where the other one is
+  fi
   if ! python3 -c 'import ensurepip, venv' 2>/dev/null && has apt-get; then
     say "installing: python3-venv"
     apt_get update || true

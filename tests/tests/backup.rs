@@ -192,9 +192,10 @@ async fn a_backup_that_fails_leaves_no_file_and_lifts_nothing_for_long() {
     let mut older = script("backup", &database.url, &[dump.to_str().unwrap()]);
     with_pg_dump(&mut older, &folder, "9.6.24", "exit 3");
     let (ok, text) = said(&mut older);
-    // One that can, where Debian puts it, takes its place.
+    // One that can, where packages put it, takes its place.
     let server = number(&mut superuser, "SELECT current_setting('server_version_num')::bigint / 10000").await;
-    if Path::new(&format!("/usr/lib/postgresql/{server}/bin/pg_dump")).exists() {
+    let folders = ["/usr/lib/postgresql/", "/opt/homebrew/opt/postgresql@", "/usr/local/opt/postgresql@"];
+    if folders.iter().any(|folder| Path::new(&format!("{folder}{server}/bin/pg_dump")).exists()) {
         assert!(ok, "{text}");
         std::fs::remove_file(&dump).unwrap();
     } else {

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use ecomdash_tests::{
     Ecomdash, Shop, TestDatabase,
     bodies::{line, order},
@@ -226,7 +227,8 @@ async fn wait_until_idle(superuser: &mut sqlx::PgConnection, pid: u32) -> anyhow
 }
 
 fn cpu_ticks(pid: u32) -> anyhow::Result<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let stat =
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).context("only Linux tells the time of a process")?;
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
 }

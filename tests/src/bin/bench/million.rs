@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use ecomdash_tests::{
     Ecomdash, Shop, TestDatabase,
     documents::{agreement, document, line_sale},
+    system::peak_kib,
 };
 use event_store::{Database, shop_key};
 
@@ -128,10 +129,9 @@ async fn settled(shop: &Shop, lag: i64) -> anyhow::Result<()> {
 
 /// The most memory that a process ever had.
 fn peak_mib(pid: u32) -> anyhow::Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let peak =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<f64>().ok());
-    Ok(peak.ok_or_else(|| anyhow::anyhow!("no VmHWM"))? / 1024.0)
+    let peak = i32::try_from(peak_kib(pid))?;
+    anyhow::ensure!(peak > 0, "only Linux tells the most memory that a process had");
+    Ok(f64::from(peak) / 1024.0)
 }
 
 async fn rate(url: &str, shop: &Shop, queries: usize) -> anyhow::Result<f64> {
