@@ -104,7 +104,9 @@ fn prepare(stream: &TcpStream, send_timeout: Duration) {
 }
 
 fn is_fatal(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
+    // Of a client that hangs up early, macOS tells no address: a library finds that invalid, but the listener is well.
+    error.raw_os_error().is_some()
+        && matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
 }
 
 #[cfg(test)]

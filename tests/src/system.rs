@@ -41,11 +41,13 @@ pub fn forget_peak(pid: u32) {
 }
 
 /// How many connections a server on this machine holds, whatever its clients make of them.
-pub fn connections(url: &str) -> usize {
+pub async fn connections(url: &str) -> usize {
     let address = address_of(url);
     let Ok(table) = read_to_string("/proc/net/tcp") else {
+        // It takes a while, in which the clients go on.
+        let look = move || said(Command::new("lsof").args(["-nP", &format!("-iTCP@{address}")]));
+        let sockets = tokio::task::spawn_blocking(look).await.expect("it is waited for");
         // Of a connection's two ends, the server's names its own address first.
-        let sockets = said(Command::new("lsof").args(["-nP", &format!("-iTCP@{address}")]));
         return sockets.matches(&format!(" {address}->")).count();
     };
     let port = format!(":{:04X}", address.port());

@@ -83,7 +83,7 @@ async fn r_70_two_hundred_slow_clients_are_cut_while_others_are_served() {
     let (mut busy, mut most) = (Vec::new(), 0);
     let cut = loop {
         busy.push(ask(&shop).await);
-        let open = connections(&server.url);
+        let open = connections(&server.url).await;
         most = most.max(open);
         // The one that asks may keep one.
         if most >= 190 && open <= 1 {
@@ -105,13 +105,14 @@ async fn r_70_two_hundred_slow_clients_are_cut_while_others_are_served() {
 /// Another's program for the same, where it is installed.
 #[tokio::test]
 async fn r_70_slowhttptest_is_cut_too() {
-    let is_there = Command::new("slowhttptest").arg("-h").output().is_ok();
+    // Elsewhere, what the kernel holds of an answer is given up by nobody.
+    let is_there = cfg!(target_os = "linux") && Command::new("slowhttptest").arg("-h").output().is_ok();
     if !is_there {
-        ecomdash_tests::looked_at_nothing("slowhttptest is not installed");
+        ecomdash_tests::looked_at_nothing("slowhttptest is not installed, or this is not Linux");
         return;
     }
     let (_database, server, _shop) = world().await;
-    let ours = connections(&server.url);
+    let ours = connections(&server.url).await;
     // Who reads slowly asks for what the kernel does not take at once. One that has all its answers only idles, and may.
     let slow_reader = ["-X", "-k", "5", "-w", "10", "-y", "20", "-n", "5", "-z", "32"];
     let runs = [(&["-H"][..], "/health"), (&slow_reader, "/openapi.json")].map(|(mode, path)| {
@@ -122,8 +123,8 @@ async fn r_70_slowhttptest_is_cut_too() {
     });
     let began = Instant::now();
     let (mut most, mut last_open) = (0, Duration::ZERO);
-    while began.elapsed() < Duration::from_secs(3) || (connections(&server.url) > ours && last_open < LIMIT) {
-        most = most.max(connections(&server.url));
+    while began.elapsed() < Duration::from_secs(3) || (connections(&server.url).await > ours && last_open < LIMIT) {
+        most = most.max(connections(&server.url).await);
         last_open = began.elapsed();
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -255,7 +256,7 @@ const CAPACITY: usize = 1024;
 async fn r_73_a_flood_of_connections_takes_the_place_of_nobody_who_asks() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut files = getrlimit(Resource::Nofile);
-    files.current = files.maximum;
+    files.current = Some(files.maximum.unwrap_or(10_240));
     setrlimit(Resource::Nofile, files).unwrap();
     let (_database, server, _shop) = world().await;
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -280,8 +281,8 @@ async fn r_73_a_flood_of_connections_takes_the_place_of_nobody_who_asks() {
     }
     // Before the time of an idle connection is over, one is closed only for another.
     let deadline = Instant::now() + Duration::from_secs(9);
-    while connections(&server.url) < CAPACITY * 9 / 10 || evicted.load(Relaxed) == 0 {
-        assert!(Instant::now() < deadline, "the flood does not come: {} connections", connections(&server.url));
+    while connections(&server.url).await < CAPACITY * 9 / 10 || evicted.load(Relaxed) == 0 {
+        assert!(Instant::now() < deadline, "the flood does not come: {} connections", connections(&server.url).await);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let (mut healthy, mut served, mut refused) = (Vec::new(), Vec::new(), Vec::new());
@@ -311,8 +312,8 @@ async fn r_73_a_flood_of_connections_takes_the_place_of_nobody_who_asks() {
     // It recovers by itself.
     flood.shutdown().await;
     let deadline = Instant::now() + Duration::from_secs(5);
-    while connections(&server.url) > 0 {
-        assert!(Instant::now() < deadline, "{} connections stay", connections(&server.url));
+    while connections(&server.url).await > 0 {
+        assert!(Instant::now() < deadline, "{} connections stay", connections(&server.url).await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let answer = exchange(&server.url, get("/api/orders").as_bytes(), PATIENCE).await;

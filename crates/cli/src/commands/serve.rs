@@ -269,11 +269,14 @@ fn listen_locally(port: Option<u16>) -> anyhow::Result<TcpListener> {
     }
 }
 
+/// As many as macOS lets a process ask for; it may refuse to give it "as many as there are".
+const MOST_FILES: u64 = 10_240;
+
 /// A connection is a file, and many systems begin with as few files as the API takes connections. Where that cannot be
 /// raised, connections wait to be accepted until others end.
 fn allow_many_connections() {
     let mut files = getrlimit(Resource::Nofile);
-    files.current = files.maximum;
+    files.current = Some(files.maximum.unwrap_or(MOST_FILES));
     if let Err(error) = setrlimit(Resource::Nofile, files) {
         tracing::debug!(error = &error as &dyn std::error::Error, "the number of open files stays as it is");
     }
