@@ -41,17 +41,14 @@ say "the database of $variable: ${database%%[?]*}"
 
 ask() { psql -XAtq -v ON_ERROR_STOP=1 --dbname="$database" --command="$1"; }
 
-# Those that come first on the path may be too old to read what the server writes. Sets both versions, $server and $own.
+# Takes the programs of the server's version, $server, where they are installed: older ones cannot read it, and it does not
+# understand all that newer ones say. Whoever sets ECOMDASH_PG_BIN has chosen.
 use_the_server_s_programs() {
   local dir
-  version() { pg_dump --version | sed 's/[^0-9]*\([0-9]*\).*/\1/'; }
   server=$(ask "SELECT current_setting('server_version_num')::int / 10000")
-  own=$(version)
+  [ -z "${ECOMDASH_PG_BIN:-}" ] || return 0
   for dir in "/usr/lib/postgresql/$server" "/opt/homebrew/opt/postgresql@$server" "/usr/local/opt/postgresql@$server"; do
-    if [ "$own" -lt "$server" ] && [ -x "$dir/bin/pg_dump" ]; then
-      PATH=$dir/bin:$PATH
-      own=$(version)
-    fi
+    [ ! -x "$dir/bin/pg_dump" ] || PATH=$dir/bin:$PATH
   done
 }
 

@@ -10,8 +10,7 @@ say() { printf '%s\n' "$*" >&2; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
 has cargo || PATH=$PATH:${HOME:-}/.cargo/bin
-# Where Homebrew is on Apple silicon; in front, for the system's own Python is an old one.
-has brew || [ ! -x /opt/homebrew/bin/brew ] || PATH=/opt/homebrew/bin:$PATH
+has brew || PATH=$PATH:/opt/homebrew/bin # on Apple silicon
 
 # Asks for a password where somebody is there to give it.
 as_root() {
@@ -85,8 +84,8 @@ missing() {
     list+="; PostgreSQL 15 or newer, which this system has not: add PostgreSQL's own packages by apt-get install -y \
 postgresql-common, then /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y, then apt-get install -y postgresql-17"
   else
-    list+="; PostgreSQL 15 or newer (apt-get install -y postgresql; on macOS: brew install postgresql@17, by https://brew.sh; \
-or any other, with the folder of its programs on the PATH)"
+    list+="; PostgreSQL 15 or newer (apt-get install -y postgresql; on macOS: brew install postgresql@17, by https://brew.sh, \
+or any other with its programs on the PATH)"
   fi
   printf '%s' "${list#; }"
 }
@@ -199,7 +198,7 @@ need_schemathesis() {
   ! cmp -s "$list" "$ECOMDASH_SCHEMATHESIS/installed" || return 0
   if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && ! has apt-get && has brew; then
     brew_install python3 || return
-    hash -r # bash remembers where the other one is
+    PATH=$(brew --prefix)/bin:$PATH # the system's own comes first otherwise
   fi
   if ! python3 -c 'import ensurepip, venv' 2>/dev/null && has apt-get; then
     say "installing: python3-venv"

@@ -68,6 +68,8 @@ pub async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) if is_fatal(&error) => return Err(error),
+                // Of a client that hung up early, macOS tells no address, and mio finds that invalid.
+                Err(error) if error.raw_os_error().is_none() => continue,
                 Err(error) => {
                     // Out of file descriptors, most likely: connections that end give some back.
                     tracing::warn!(error = &error as &dyn std::error::Error, "a connection was not accepted");
@@ -104,9 +106,7 @@ fn prepare(stream: &TcpStream, send_timeout: Duration) {
 }
 
 fn is_fatal(error: &io::Error) -> bool {
-    // Of a client that hangs up early, macOS tells no address: a library finds that invalid, but the listener is well.
-    error.raw_os_error().is_some()
-        && matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
+    error.raw_os_error().is_some() && matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound)
 }
 
 #[cfg(test)]
@@ -115,6 +115,13 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    #[test]
+    fn a_listener_is_given_up_only_for_what_the_system_says_of_it() {
+        assert!(is_fatal(&io::Error::from_raw_os_error(22)), "EINVAL");
+        assert!(!is_fatal(&io::ErrorKind::InvalidInput.into()), "a client without an address");
+        assert!(!is_fatal(&io::Error::from(io::ErrorKind::ConnectionAborted)));
+    }
 
     #[tokio::test]
     async fn without_room_only_health_is_answered_and_others_are_told_to_come_again() {

@@ -1,39 +1,50 @@
-//! What the operating system tells of processes. Linux tells it in `/proc`; elsewhere the programs that every Unix has do,
-//! but for the most memory that a process ever had: who asks for that there is told that nothing was looked at.
+//! What the operating system tells of processes: Linux in `/proc`, others by the programs that every Unix has. Only Linux tells
+//! how much memory a process had at most: elsewhere a test that asks is told that nothing was looked at.
 
 use std::{fs::read_to_string, io::ErrorKind, path::Path, process::Command};
 
 use crate::{looked_at_nothing, raw_http::address_of};
 
-/// It was started and did not end.
-pub fn runs(pid: &str) -> bool {
-    // One that ended and was not collected yet does not run.
-    let state = said(Command::new("ps").args(["-o", "stat=", "-p", pid]));
-    !state.is_empty() && !state.starts_with('Z')
+fn is_linux() -> bool {
+    Path::new("/proc/self/status").exists()
 }
 
-/// Whom a process started.
-pub fn children_of(pid: u32) -> Vec<String> {
-    let children = said(Command::new("pgrep").args(["-P", &pid.to_string()]));
-    children.split_whitespace().map(str::to_owned).collect()
+/// It was started and did not end.
+pub fn runs(pid: &str) -> bool {
+    let state = if is_linux() {
+        let stat = read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name in brackets may hold anything.
+        stat.rsplit(')').next().unwrap_or_default().trim().to_owned()
+    } else {
+        said(Command::new("ps").args(["-o", "stat=", "-p", pid]))
+    };
+    // One that ended and was not collected yet does not run.
+    !state.is_empty() && !state.starts_with('Z')
 }
 
 /// Memory that a process has now, in KiB; 0 if it ended.
 pub fn memory_kib(pid: u32) -> i64 {
+    if is_linux() {
+        return status_kib(pid, "VmRSS:");
+    }
     said(Command::new("ps").args(["-o", "rss=", "-p", &pid.to_string()])).parse().unwrap_or(0)
 }
 
 /// The most memory that a process had since [`forget_peak`], in KiB; 0 if it ended, and where no system tells.
 pub fn peak_kib(pid: u32) -> i64 {
+    status_kib(pid, "VmHWM:")
+}
+
+fn status_kib(pid: u32, name: &str) -> i64 {
     let status = read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-    peak.and_then(|kib| kib.parse().ok()).unwrap_or(0)
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"));
+    line.and_then(|kib| kib.parse().ok()).unwrap_or(0)
 }
 
 /// Lets [`peak_kib`] begin anew.
 pub fn forget_peak(pid: u32) {
     match std::fs::write(format!("/proc/{pid}/clear_refs"), "5") {
-        Err(error) if error.kind() == ErrorKind::NotFound && !Path::new("/proc/self/status").exists() => {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             looked_at_nothing("this system does not tell how much memory a process had at most");
         }
         done => done.expect("the process is ours"),

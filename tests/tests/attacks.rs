@@ -105,7 +105,7 @@ async fn r_70_two_hundred_slow_clients_are_cut_while_others_are_served() {
 /// Another's program for the same, where it is installed.
 #[tokio::test]
 async fn r_70_slowhttptest_is_cut_too() {
-    // Elsewhere, what the kernel holds of an answer is given up by nobody.
+    // Only Linux gives up what its kernel holds of an answer when nobody takes it (TCP_USER_TIMEOUT).
     let is_there = cfg!(target_os = "linux") && Command::new("slowhttptest").arg("-h").output().is_ok();
     if !is_there {
         ecomdash_tests::looked_at_nothing("slowhttptest is not installed, or this is not Linux");
@@ -254,10 +254,7 @@ const CAPACITY: usize = 1024;
 
 #[tokio::test]
 async fn r_73_a_flood_of_connections_takes_the_place_of_nobody_who_asks() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut files = getrlimit(Resource::Nofile);
-    files.current = Some(files.maximum.unwrap_or(10_240));
-    setrlimit(Resource::Nofile, files).unwrap();
+    cli::process::allow_many_files().unwrap();
     let (_database, server, _shop) = world().await;
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     let first_status = |answer: &Exchange| answer.statuses().first().copied();

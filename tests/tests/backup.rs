@@ -1,6 +1,11 @@
 //! A backup, and what is restored from it: the same figures, the same chain.
 
-use std::{os::unix::fs::PermissionsExt, path::Path, process::Command, time::Duration};
+use std::{
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use api::Role;
 use ecomdash_tests::{
@@ -9,10 +14,9 @@ use ecomdash_tests::{
     command_on, free_folder, number,
     planted::{Handler, World, bodies},
     repository::{said, script},
-    run,
-    system::children_of,
-    until,
+    run, until,
 };
+use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -171,8 +175,7 @@ fn with_pg_dump(command: &mut Command, folder: &Path, version: &str, does: &str)
     let version = format!("[ \"$1\" != --version ] || {{ echo 'pg_dump (PostgreSQL) {version}'; exit; }}");
     std::fs::write(&program, format!("#!/bin/sh\n{version}\n{does}\n")).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    command.env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap()));
-    command.env_remove("ECOMDASH_PG_BIN");
+    command.env("ECOMDASH_PG_BIN", folder);
 }
 
 /// Whatever ends a backup, nothing is taken for one, and row-level security holds again: at once, or after `migrate`.
@@ -192,7 +195,12 @@ async fn a_backup_that_fails_leaves_no_file_and_lifts_nothing_for_long() {
     let mut older = script("backup", &database.url, &[dump.to_str().unwrap()]);
     with_pg_dump(&mut older, &folder, "9.6.24", "exit 3");
     let (ok, text) = said(&mut older);
-    // One that can, where packages put it, takes its place.
+    assert!(!ok && text.contains("which pg_dump of 9 cannot read"), "{text}");
+
+    // Where nobody has chosen, the server's own are taken, if they are where packages put them.
+    let mut found = script("backup", &database.url, &[dump.to_str().unwrap()]);
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let (ok, text) = said(found.env_remove("ECOMDASH_PG_BIN").env("PATH", path));
     let server = number(&mut superuser, "SELECT current_setting('server_version_num')::bigint / 10000").await;
     let folders = ["/usr/lib/postgresql/", "/opt/homebrew/opt/postgresql@", "/usr/local/opt/postgresql@"];
     if folders.iter().any(|folder| Path::new(&format!("{folder}{server}/bin/pg_dump")).exists()) {
@@ -204,19 +212,15 @@ async fn a_backup_that_fails_leaves_no_file_and_lifts_nothing_for_long() {
 
     let mut hanging = script("backup", &database.url, &[dump.to_str().unwrap()]);
     with_pg_dump(&mut hanging, &folder, "99.1", "exec sleep 600");
-    let mut child = hanging.spawn().unwrap();
+    let mut child = hanging.process_group(0).spawn().unwrap();
     until("it is lifted", async || lifted(&mut superuser).await > 0).await;
     // While it is, those who serve are held by it all the same.
     let mut login = database.login().await;
     sqlx::raw_sql("SET ROLE ecomdash_app").execute(&mut login).await.unwrap();
     assert_eq!(number(&mut login, "SELECT count(*) FROM heads").await, 0);
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let children = children_of(child.id());
-    child.kill().unwrap();
+    kill_process_group(Pid::from_child(&child), Signal::KILL).unwrap(); // and what hangs
     child.wait().unwrap();
-    for pid in children {
-        Command::new("kill").args(["-KILL", &pid]).status().unwrap();
-    }
     let (ok, text) = run(&database, &["doctor"]);
     assert!(!ok && text.contains("then ecomdash migrate"), "{text}");
     let (ok, text) = run(&database, &["migrate"]);

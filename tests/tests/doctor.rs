@@ -370,7 +370,8 @@ async fn it_finds_what_is_wrong_with_the_server_its_roles_and_its_clock() {
     let mut superuser = database.superuser().await;
     for (harm, undo, verdict, what, finding, fix) in [
         (
-            "REVOKE ecomdash_app FROM ecomdash_owner CASCADE", // since PostgreSQL 16, the maker's own grant hangs on another
+            // Since PostgreSQL 16, a role is granted to its maker, on which depends what the maker grants.
+            "REVOKE ecomdash_app FROM ecomdash_owner CASCADE",
             "GRANT ecomdash_app TO ecomdash_owner",
             "trouble",
             "rights",

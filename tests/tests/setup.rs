@@ -38,7 +38,7 @@ fn write_program(path: &Path, script: &str) {
 fn set_up(folder: &Path, tools: &Path, script: &str) -> (bool, String) {
     let mut shell = Command::new("bash");
     shell.args(["-c", &format!(". '{}/bin/setup.sh'; {script}", root().display())]);
-    shell.env("PATH", tools).env("HOME", folder).env("CARGO_TARGET_DIR", folder.join("target"));
+    shell.env("PATH", tools).env("CARGO_TARGET_DIR", folder.join("target"));
     said(&mut shell)
 }
 

@@ -6,7 +6,7 @@ mod config;
 mod logging;
 mod observe;
 pub mod postgres;
-mod process;
+pub mod process;
 mod session;
 
 pub use commands::{SERVE_CONNECTIONS, WORK_CONNECTIONS, run};

@@ -336,9 +336,7 @@ fn serves(id: i32, cluster: &Path) -> bool {
     if process.is_none_or(|process| test_kill_process(process).is_err()) {
         return false;
     } else if !Path::new("/proc/self/cwd").exists() {
-        // Not Linux. What it works in is not told, but what it is.
-        let name = Command::new("ps").args(["-o", "comm=", "-p", &id.to_string()]).output();
-        return name.is_ok_and(|name| name.stdout.trim_ascii_end().ends_with(b"postgres"));
+        return may_be_postgres(id);
     }
     let cwd = fs::metadata(format!("/proc/{id}/cwd"));
     match (cwd, fs::metadata(cluster)) {
@@ -346,6 +344,16 @@ fn serves(id: i32, cluster: &Path) -> bool {
         (Err(e), _) if e.kind() == ErrorKind::NotFound => false, // a zombie
         // Root without the right to trace has to go by the name.
         _ => fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name.trim() == "postgres"),
+    }
+}
+
+/// Not on Linux, where more is known. What nobody can tell is believed of the file that names it.
+fn may_be_postgres(id: i32) -> bool {
+    let output = Command::new("ps").args(["-o", "stat=", "-o", "ucomm=", "-p", &id.to_string()]).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    match text.split_whitespace().collect::<Vec<_>>()[..] {
+        [state, name] => name == "postgres" && !state.starts_with('Z'),
+        _ => true,
     }
 }
 

@@ -1,13 +1,23 @@
-//! What the system says of this process, under the names that Prometheus's own libraries use. Its memory is known only where
+//! What the system gives this process, and what it says of it, under the names that Prometheus's own libraries use. Its memory is known only where
 //! there is a `/proc`.
 
-use std::{fs, time::Duration};
+use std::{fs, io, time::Duration};
 
 use rustix::{
     param::page_size,
-    process::{Resource, getrlimit},
+    process::{Resource, getrlimit, setrlimit},
     time::{ClockId, clock_gettime},
 };
+
+/// As many as macOS lets a process ask for, though it says that there is no limit.
+const MOST_FILES: u64 = 10_240;
+
+/// A connection is a file, and many systems begin with as few files as the API takes connections.
+pub fn allow_many_files() -> io::Result<()> {
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum.or(files.current.map(|now| now.max(MOST_FILES)));
+    Ok(setrlimit(Resource::Nofile, files)?)
+}
 
 /// Name, type, meaning, value.
 type Figure = (&'static str, &'static str, &'static str, String);
@@ -29,7 +39,7 @@ pub fn figures(started_s: f64) -> Vec<Figure> {
         let seconds = spent.as_secs_f64().to_string();
         figures.push(("process_cpu_seconds_total", "counter", "Time on a processor", seconds));
     }
-    if let Ok(open) = fs::read_dir("/dev/fd") {
+    if let Ok(open) = fs::read_dir("/proc/self/fd").or_else(|_| fs::read_dir("/dev/fd")) {
         figures.push(("process_open_fds", "gauge", "Open file descriptors", open.count().to_string()));
     }
     if let Some(most) = getrlimit(Resource::Nofile).current {

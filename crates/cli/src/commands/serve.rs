@@ -15,7 +15,6 @@ use compliance::Book;
 use event_store::Database;
 use ingest::Receiver;
 use projector::{Worker, WorkerOptions};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
@@ -29,6 +28,7 @@ use crate::{
     config::Environment,
     observe,
     postgres::PrivatePostgres,
+    process::allow_many_files,
     session::{Schema, Session},
 };
 
@@ -269,15 +269,9 @@ fn listen_locally(port: Option<u16>) -> anyhow::Result<TcpListener> {
     }
 }
 
-/// As many as macOS lets a process ask for; it may refuse to give it "as many as there are".
-const MOST_FILES: u64 = 10_240;
-
-/// A connection is a file, and many systems begin with as few files as the API takes connections. Where that cannot be
-/// raised, connections wait to be accepted until others end.
+/// Where it cannot, connections wait to be accepted until others end.
 fn allow_many_connections() {
-    let mut files = getrlimit(Resource::Nofile);
-    files.current = Some(files.maximum.unwrap_or(MOST_FILES));
-    if let Err(error) = setrlimit(Resource::Nofile, files) {
+    if let Err(error) = allow_many_files() {
         tracing::debug!(error = &error as &dyn std::error::Error, "the number of open files stays as it is");
     }
 }
