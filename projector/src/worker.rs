@@ -351,12 +351,10 @@ impl Worker {
             Some(since) => settle_deliveries(&self.database, candidate.shop, since).await?,
             None => true,
         };
-        let done = if is_settled {
-            compliance::run_due(&self.database, candidate.shop, signing, now).await
-        } else {
+        if !is_settled {
             tracing::warn!(shop = %candidate.shop, "a redaction waits for deliveries that are not settled");
-            compliance::run_all_but_erasures(&self.database, candidate.shop, signing, now).await
-        };
+        }
+        let done = compliance::run_due(&self.database, candidate.shop, signing, now, is_settled).await;
         if let Some(book) = &self.options.book {
             book.keep(&self.database, candidate.shop).await?;
         }

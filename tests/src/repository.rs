@@ -1,6 +1,8 @@
 //! The repository as it lies there: its files, and the scripts of `bin/` as people run them.
 
 use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -27,6 +29,12 @@ pub fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// A program of a test's own: a shell script.
+pub fn write_program(path: &Path, script: &str) {
+    std::fs::write(path, format!("#!/bin/sh\n{script}\n")).expect("a folder");
+    std::fs::set_permissions(path, Permissions::from_mode(0o755)).expect("it is ours");
 }
 
 /// A script of `bin/` on a database.

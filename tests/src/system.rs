@@ -22,29 +22,28 @@ pub fn runs(pid: &str) -> bool {
     !state.is_empty() && !state.starts_with('Z')
 }
 
-/// Memory that a process has now, in KiB; 0 if it ended.
-pub fn memory_kib(pid: u32) -> i64 {
+/// Memory that a process has now, in KiB. `None`: it ended.
+pub fn memory_kib(pid: u32) -> Option<i64> {
     if is_linux() {
         return status_kib(pid, "VmRSS:");
     }
-    said(Command::new("ps").args(["-o", "rss=", "-p", &pid.to_string()])).parse().unwrap_or(0)
+    said(Command::new("ps").args(["-o", "rss=", "-p", &pid.to_string()])).parse().ok()
 }
 
-/// The most memory that a process had since [`forget_peak`], in KiB; 0 if it ended, and where no system tells.
-pub fn peak_kib(pid: u32) -> i64 {
-    status_kib(pid, "VmHWM:")
+/// The most memory that a process had since [`forget_peak`], in KiB; 0 where no system tells. `None`: it ended.
+pub fn peak_kib(pid: u32) -> Option<i64> {
+    if is_linux() { status_kib(pid, "VmHWM:") } else { Some(0) }
 }
 
-fn status_kib(pid: u32, name: &str) -> i64 {
-    let status = read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"));
-    line.and_then(|kib| kib.parse().ok()).unwrap_or(0)
+fn status_kib(pid: u32, name: &str) -> Option<i64> {
+    let status = read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok())
 }
 
 /// Lets [`peak_kib`] begin anew.
 pub fn forget_peak(pid: u32) {
     match std::fs::write(format!("/proc/{pid}/clear_refs"), "5") {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound && !is_linux() => {
             looked_at_nothing("this system does not tell how much memory a process had at most");
         }
         done => done.expect("the process is ours"),

@@ -51,7 +51,7 @@ async fn r_70_two_hundred_slow_clients_are_cut_while_others_are_served() {
     for _ in 0..60 {
         quiet.push(ask(&shop).await);
     }
-    let memory_before = memory_kib(pid);
+    let memory_before = memory_kib(pid).unwrap();
     forget_peak(pid);
 
     let (headers, bodies, readers) = (70, 70, 60);
@@ -94,7 +94,7 @@ async fn r_70_two_hundred_slow_clients_are_cut_while_others_are_served() {
     };
     slow.shutdown().await;
     let (quiet, under_attack, samples) = (p95(quiet), p95(busy.clone()), busy.len());
-    let grown = peak_kib(pid) - memory_before;
+    let grown = peak_kib(pid).unwrap() - memory_before;
     println!(
         "{most} slow clients cut after {cut:?}; p95 {quiet:?} before, {under_attack:?} meanwhile ({samples} requests); {grown} KiB more"
     );
@@ -181,10 +181,10 @@ async fn r_71_what_is_too_large_is_refused_and_takes_no_memory() {
     ask(&shop).await;
     for (name, bytes, status) in cases {
         forget_peak(pid);
-        let before = memory_kib(pid);
+        let before = memory_kib(pid).unwrap();
         let answer = exchange(&server.url, &bytes, Duration::from_secs(30)).await;
         assert_problem(name, &answer, status);
-        let grown = peak_kib(pid) - before;
+        let grown = peak_kib(pid).unwrap() - before;
         println!("{name}: {status} after {:?}, {grown} KiB more", answer.took);
         assert!(grown < 20 * 1024, "{name}: {grown} KiB more memory");
     }

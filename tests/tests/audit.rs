@@ -479,7 +479,7 @@ async fn an_answer_of_any_length_takes_no_more_memory_and_is_never_cut_unseen() 
     let (auditor, compliance, server) = (&world.auditor, &world.compliance, world.server.pid());
     lengthen(&world, 2_000, 0).await;
     auditor.lines("").await;
-    let before = memory_kib(server);
+    let before = memory_kib(server).unwrap();
     // Many short events, and then some that are hundreds of times as long.
     for (events, padding, least) in [(40_000, 0, 30_000_000), (40_050, 500_000, 60_000_000)] {
         lengthen(&world, events, padding).await;
@@ -492,7 +492,7 @@ async fn an_answer_of_any_length_takes_no_more_memory_and_is_never_cut_unseen() 
             bytes += chunk.len();
         }
         assert_eq!(lines, usize::try_from(events).unwrap());
-        let grown = (peak_kib(server) - before) * 1024;
+        let grown = (peak_kib(server).unwrap() - before) * 1024;
         eprintln!("{bytes} bytes, {grown} of memory");
         assert!(bytes > least && grown < 16_000_000, "{bytes} bytes took {grown}");
     }

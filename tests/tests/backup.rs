@@ -13,7 +13,7 @@ use ecomdash_tests::{
     bodies::{line, order, refund},
     command_on, free_folder, number,
     planted::{Handler, World, bodies},
-    repository::{said, script},
+    repository::{said, script, write_program},
     run, until,
 };
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -171,10 +171,8 @@ fn clone(database: &TestDatabase) -> TestDatabase {
 
 /// A `pg_dump` on the path that does something else.
 fn with_pg_dump(command: &mut Command, folder: &Path, version: &str, does: &str) {
-    let program = folder.join("pg_dump");
     let version = format!("[ \"$1\" != --version ] || {{ echo 'pg_dump (PostgreSQL) {version}'; exit; }}");
-    std::fs::write(&program, format!("#!/bin/sh\n{version}\n{does}\n")).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&folder.join("pg_dump"), &format!("{version}\n{does}"));
     command.env("ECOMDASH_PG_BIN", folder);
 }
 

@@ -1,7 +1,6 @@
 //! What the documents tell people to type works as it stands.
 
 use std::{
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
     time::Duration,
@@ -9,7 +8,7 @@ use std::{
 
 use ecomdash_tests::{
     Cluster, Ecomdash, SECRET, TestDatabase, bare_command, binary, free_folder,
-    repository::{files, root},
+    repository::{files, root, write_program},
 };
 use rustix::process::Signal;
 
@@ -120,18 +119,15 @@ fn with_cargo(command: &mut Command, folder: &Path) {
     let tools = folder.join("tools");
     std::fs::create_dir_all(&tools).unwrap();
     let script = format!(
-        "#!/bin/sh
-echo \"$@\" >>'{0}/cargo.asked'
+        "echo \"$@\" >>'{0}/cargo.asked'
 for profile in release demo; do
   mkdir -p \"$CARGO_TARGET_DIR/$profile\"
   ln -sf '{1}' \"$CARGO_TARGET_DIR/$profile/ecomdash\"
-done
-",
+done",
         folder.display(),
         binary().display()
     );
-    std::fs::write(tools.join("cargo"), script).unwrap();
-    std::fs::set_permissions(tools.join("cargo"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&tools.join("cargo"), &script);
     command.env("PATH", format!("{}:{}", tools.display(), std::env::var("PATH").unwrap()));
     command.env("CARGO_TARGET_DIR", folder.join("target"));
 }

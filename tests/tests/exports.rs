@@ -273,7 +273,7 @@ async fn an_export_expires_and_can_be_put_together_again() {
         "ready"
     );
     let later = Utc::now() + TimeDelta::days(8);
-    compliance::run_due(&world.store, world.shop.id, &world.signing, later).await.unwrap();
+    compliance::run_due(&world.store, world.shop.id, &world.signing, later, true).await.unwrap();
     let mut superuser = world.database.superuser().await;
     assert_eq!(number(&mut superuser, "SELECT count(*) FROM exports").await, 0);
     let (status, text) = ann.fetch(id, "json").await;

@@ -373,7 +373,7 @@ fn r_56_changed_bodies_are_read_or_dead() {
     let seed = seed();
     let mut rng = rng(seed);
     let bodies = begin_with(&mut rng);
-    let memory_before = memory_kib(std::process::id());
+    let memory_before = memory_kib(std::process::id()).unwrap();
     forget_peak(std::process::id());
     // Failures are reported below; thousands of backtraces would hide them.
     std::panic::set_hook(Box::new(|_| {}));
@@ -397,7 +397,7 @@ fn r_56_changed_bodies_are_read_or_dead() {
         }
     }
     let _ = std::panic::take_hook();
-    let grown = peak_kib(std::process::id()) - memory_before;
+    let grown = peak_kib(std::process::id()).unwrap() - memory_before;
     println!("{digested} bodies, {read} of them read, {grown} KiB more at most");
     if !failures.is_empty() {
         let folder = std::env::temp_dir();

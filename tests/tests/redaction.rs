@@ -578,13 +578,14 @@ async fn what_a_crash_kept_from_being_done_is_done_at_once_and_signed_later() {
     };
     let (tombstones, bodies, receipt) = state().await;
     assert!(tombstones == 0 && bodies > 0 && receipt.is_none());
-    let due =
-        compliance::run_due(&world.store, world.shop.id, &world.signing, then + TimeDelta::minutes(1)).await.unwrap();
+    let due = compliance::run_due(&world.store, world.shop.id, &world.signing, then + TimeDelta::minutes(1), true)
+        .await
+        .unwrap();
     let (tombstones, bodies, receipt) = state().await;
     assert!(tombstones == 3 && bodies == 0 && receipt.is_none(), "{tombstones} {bodies} {receipt:?}");
     let due = due.unwrap();
     assert!(due > then);
-    compliance::run_due(&world.store, world.shop.id, &world.signing, due).await.unwrap();
+    compliance::run_due(&world.store, world.shop.id, &world.signing, due, true).await.unwrap();
     let receipt = state().await.2.unwrap();
     assert_eq!((receipt.searched, receipt.found, receipt.sums_unchanged, receipt.vacuumed), (0, 0, None, true));
     assert_eq!(World::found_in(&world.readable().await), [""; 0]);

@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeSet,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use ecomdash_tests::{
     free_folder,
-    repository::{root, said},
+    repository::{root, said, write_program},
 };
 
 /// A folder of all programs but these.
@@ -27,11 +27,6 @@ fn programs_without(folder: &Path, missing: &[&str]) -> PathBuf {
         }
     }
     tools
-}
-
-fn write_program(path: &Path, script: &str) {
-    std::fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// What a script says that goes by `bin/setup.sh`, on such a machine.

@@ -1,5 +1,5 @@
-//! What the system gives this process, and what it says of it, under the names that Prometheus's own libraries use. Its memory is known only where
-//! there is a `/proc`.
+//! What the system gives this process, and what it says of it, under the names that Prometheus's own libraries use. Its memory
+//! is known only where there is a `/proc`.
 
 use std::{fs, io, time::Duration};
 

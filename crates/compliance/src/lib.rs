@@ -152,7 +152,8 @@ const UNTIL_SETTLED: TimeDelta = TimeDelta::seconds(3);
 /// After so long, whoever erased is taken for gone.
 const ABOUT_TO_CERTIFY: TimeDelta = TimeDelta::minutes(30);
 
-/// Does what is due of a shop's redactions and exports. Returns when the next one is.
+/// Does what is due of a shop's redactions and exports. Returns when the next one is. Nobody is erased unless what waits of the
+/// shop is settled: it may say more of whom is meant.
 ///
 /// # Errors
 /// [`StoreError`]: what was done stays done, and the rest can be tried again.
@@ -161,29 +162,7 @@ pub async fn run_due(
     shop: ShopId,
     signing: &SigningKeys,
     now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StoreError> {
-    run_what_is_due(database, shop, signing, now, true).await
-}
-
-/// The same, but for erasing anybody: what waits of the shop may say more of whom is meant.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn run_all_but_erasures(
-    database: &Database,
-    shop: ShopId,
-    signing: &SigningKeys,
-    now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StoreError> {
-    run_what_is_due(database, shop, signing, now, false).await
-}
-
-async fn run_what_is_due(
-    database: &Database,
-    shop: ShopId,
-    signing: &SigningKeys,
-    now: DateTime<Utc>,
-    may_erase: bool,
+    is_settled: bool,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
     let mut tx = database.begin_reading(shop).await?;
     let open = open(&mut tx).await?;
@@ -200,7 +179,7 @@ async fn run_what_is_due(
                 continue;
             }
             (Some(Status::Waiting), None) => continue, // somebody has to confirm it
-            (Some(Status::Waiting), Some(_)) if !may_erase => {
+            (Some(Status::Waiting), Some(_)) if !is_settled => {
                 next = next.into_iter().chain([now + UNTIL_SETTLED]).min();
                 continue;
             }

@@ -165,7 +165,7 @@ impl Fleet {
     pub fn memory(&mut self) -> Vec<(String, i64, i64)> {
         let mut rows = Vec::new();
         for instance in &self.instances {
-            let now = memory_kib(instance.process.pid());
+            let now = memory_kib(instance.process.pid()).unwrap_or(0);
             let then = *self.first_kib.entry(instance.process.pid()).or_insert(now);
             rows.push((instance.name.clone(), then, now));
         }

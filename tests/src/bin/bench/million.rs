@@ -129,7 +129,7 @@ async fn settled(shop: &Shop, lag: i64) -> anyhow::Result<()> {
 
 /// The most memory that a process ever had.
 fn peak_mib(pid: u32) -> anyhow::Result<f64> {
-    let peak = i32::try_from(peak_kib(pid))?;
+    let peak = i32::try_from(peak_kib(pid).unwrap_or(0))?;
     anyhow::ensure!(peak > 0, "only Linux tells the most memory that a process had");
     Ok(f64::from(peak) / 1024.0)
 }
