@@ -315,12 +315,17 @@ async fn a_log_that_grows_and_is_signed_meanwhile_is_whole() {
     let store = database.open();
     let keys = new_keys();
     let growing = async {
-        for id in 100..180 {
-            let body = order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]);
-            assert_eq!(shop.deliver("orders/create", &body.0).await, 200);
+        for burst in 10..18 {
+            for id in 10 * burst..10 * (burst + 1) {
+                let body = order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]);
+                assert_eq!(shop.deliver("orders/create", &body.0).await, 200);
+                // Wherever the log happens to end.
+                sign(&store, shop.id, &keys, Utc::now()).await.unwrap();
+            }
+            // The worker may be slower than the signer, who then finds nothing new.
+            shop.stats("2026-11-01", "2026-11-01").await;
             sign(&store, shop.id, &keys, Utc::now()).await.unwrap();
         }
-        shop.stats("2026-11-01", "2026-11-01").await;
     };
     let mut looks = 0;
     let looking = async {
@@ -336,7 +341,7 @@ async fn a_log_that_grows_and_is_signed_meanwhile_is_whole() {
     }
     let verified = found(&store, &shop, &keys, &[]).await;
     assert_eq!((verified.events, verified.fault), (91, None));
-    assert!(looks >= 10 && verified.checkpoints >= 5, "{looks} looks, {} checkpoints", verified.checkpoints);
+    assert!(looks >= 8 && verified.checkpoints >= 8, "{looks} looks, {} checkpoints", verified.checkpoints);
 }
 
 /// Runs a command to its end. What it printed, and how much memory it took at most, in KiB.
