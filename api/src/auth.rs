@@ -57,8 +57,8 @@ impl FromStr for Role {
 
 /// Which roles may call what, as the document names them at each operation's security requirement.
 ///
-/// This is the one place where a role is looked at: what the document does not name is refused, and what has no roles there
-/// has no [`Caller`].
+/// This is the one place that lets roles in: what the document does not name is refused, and what has no roles there has no
+/// [`Caller`].
 #[derive(Clone)]
 pub struct Gate {
     app: App,

@@ -17,6 +17,7 @@ mod routes;
 mod server;
 mod side;
 mod tokens;
+mod turns;
 mod webhooks;
 
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use chrono::{DateTime, Utc};
 use event_store::Database;
 use ingest::Receiver;
 use secrecy::SecretString;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use vault::SigningKeys;
@@ -40,6 +41,7 @@ pub use openapi::document;
 pub use server::{ServerOptions, serve};
 pub use side::side_router;
 pub use tokens::{IssuedToken, TokenInfo, issue, list, revoke};
+pub use turns::Turns;
 
 /// Bodies other than webhooks are at most this long.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -62,9 +64,9 @@ pub struct App {
     /// How it meets the world: limits, origins, metrics.
     pub edge: Arc<Edge>,
     /// How many logs may be verified at once.
-    pub verifying: Arc<Semaphore>,
+    pub verifying: Arc<Turns>,
     /// How many figures may be made at once that read the ledger itself.
-    pub adding_up: Arc<Semaphore>,
+    pub adding_up: Arc<Turns>,
     /// How long a redaction is waited with.
     pub redaction_hold_hours: u32,
     /// By which checkpoints are signed and checked; without, none is signed here.

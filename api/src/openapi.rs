@@ -34,6 +34,7 @@ const ROLES: usize = 4;
         (name = "figures", description = "What a shop sold"),
         (name = "shops", description = "What is known of a shop"),
         (name = "audit", description = "A shop's log, for whoever checks it"),
+        (name = "compliance", description = "Requests about persons: erasing them, showing what is kept of them, and who may see it"),
         (name = "webhooks", description = "Deliveries from Shopify"),
         (name = "service", description = "The process, and this document"),
     ),

@@ -1,4 +1,4 @@
-//! Every command that a body can become: the one list of what the log is about.
+//! The one list of what the log is about: every command, whether a body becomes one or somebody gives it.
 
 use cqrs_es::DomainEvent;
 

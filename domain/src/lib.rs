@@ -2,8 +2,8 @@
 //!
 //! Pure: no I/O, no runtime, no clock, no randomness. Time and ids arrive inside commands.
 //!
-//! To add an aggregate: one folder like `order/` (learn that one and you know them all), and one line in
-//! [`command::Command`]. To add an event to one: a variant in its `event.rs`, an arm in its `apply`, and a
+//! To add an aggregate: one folder like `order/` (learn that one and you know them all), its place in
+//! [`command`], and a line in [`snapshot`]. To add an event to one: a variant in its `event.rs`, an arm in its `apply`, and a
 //! sample in its `samples.rs`, whose stored bytes never change afterwards. A thing that is nothing but its newest
 //! body is a [`document::Document`].
 

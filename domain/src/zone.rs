@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, Days, Duration, NaiveDate, NaiveTime, Offset, TimeZone, Timelike, Utc};
+use chrono::{DateTime, Days, Duration, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Timelike, Utc};
 use serde::{Deserialize, Serialize};
 
 /// An IANA zone, by name. Its data is frozen at the release of chrono-tz.
@@ -42,14 +42,19 @@ impl Zone {
     /// The first instant whose local date is `day`. Midnight is not built from parts: in some zones it does not exist.
     #[must_use]
     pub fn start_of(&self, day: NaiveDate) -> DateTime<Utc> {
-        // No zone is further than 15 h from UTC, so the start lies in this window; the local date grows with the
-        // instant at day boundaries, and offsets move by whole seconds: a binary search over seconds finds it.
-        let midnight = Utc.from_utc_datetime(&day.and_hms_opt(0, 0, 0).expect("midnight is a time"));
-        let (mut before, mut after) = (midnight.timestamp() - 30 * 3600, midnight.timestamp() + 30 * 3600);
+        self.reaches(day.and_time(NaiveTime::MIN))
+    }
+
+    /// The first instant that is not before a local time at which clocks only go forward: at a day's boundary, or in a gap.
+    fn reaches(&self, local: NaiveDateTime) -> DateTime<Utc> {
+        // No zone is further than 15 h from UTC, so it lies in this window; there local times grow with the instant, and
+        // offsets move by whole seconds: a binary search over seconds finds it.
+        let middle = local.and_utc().timestamp();
+        let (mut before, mut after) = (middle - 30 * 3600, middle + 30 * 3600);
         let at = |seconds: i64| Utc.timestamp_opt(seconds, 0).single().unwrap_or(DateTime::<Utc>::MAX_UTC);
         while after - before > 1 {
             let middle = before + (after - before) / 2;
-            if self.day_of(at(middle)) >= day {
+            if at(middle).with_timezone(&self.0).naive_local() >= local {
                 after = middle;
             } else {
                 before = middle;
@@ -69,8 +74,7 @@ impl Zone {
     pub fn at(&self, day: NaiveDate, time: NaiveTime) -> DateTime<Utc> {
         match self.0.from_local_datetime(&day.and_time(time)).earliest() {
             Some(local) => local.with_timezone(&Utc),
-            // Skipped times are in the hour that is missing: the same time elapsed since the day began.
-            None => self.start_of(day) + time.signed_duration_since(NaiveTime::MIN),
+            None => self.reaches(day.and_time(time)),
         }
     }
 
@@ -121,6 +125,26 @@ mod tests {
         ] {
             let zone: Zone = zone.parse().unwrap();
             assert_eq!(zone.hours_of(day.parse().unwrap()).len(), hours, "{zone:?} {day}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_clocks_skip_is_when_they_have_skipped_it() {
+        for (zone, local, instant) in [
+            ("America/New_York", "2026-03-08T01:59:00", "2026-03-08T06:59:00Z"),
+            ("America/New_York", "2026-03-08T02:00:00", "2026-03-08T07:00:00Z"),
+            ("America/New_York", "2026-03-08T02:45:00", "2026-03-08T07:00:00Z"),
+            ("America/New_York", "2026-03-08T03:00:00", "2026-03-08T07:00:00Z"),
+            ("America/New_York", "2026-11-01T01:30:00", "2026-11-01T05:30:00Z"), // the first of two
+            ("America/Santiago", "2026-09-06T00:30:00", "2026-09-06T04:00:00Z"),
+            ("Australia/Lord_Howe", "2026-10-04T02:15:00", "2026-10-03T15:30:00Z"),
+        ] {
+            let (zone, local): (Zone, NaiveDateTime) = (zone.parse().unwrap(), local.parse().unwrap());
+            assert_eq!(
+                zone.at(local.date(), local.time()),
+                instant.parse::<DateTime<Utc>>().unwrap(),
+                "{zone:?} {local}"
+            );
         }
     }
 

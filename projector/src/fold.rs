@@ -124,7 +124,7 @@ fn fold_event(
     let mut known = cache.known.remove(&(shop, order_id)).unwrap_or_default();
     known.order.apply(decoded);
     known.sequence = event.sequence;
-    let after = sales_of(order_id, &known.order);
+    let after = sales_of(&known.order);
     let change = Change {
         position: event.position,
         recorded_at: event.recorded_at,
@@ -177,7 +177,7 @@ async fn load_missing(
     }
     // Into the cache only when complete: an error or a panic before leaves no order without its sales there.
     for (order_id, mut known) in loaded {
-        known.sales = sales_of(order_id, &known.order);
+        known.sales = sales_of(&known.order);
         cache.known.insert((shop, order_id), known);
     }
     Ok(())

@@ -3,14 +3,14 @@
 use std::{sync::LazyLock, time::Duration};
 
 use event_store::{PROJECT, StoreError};
-use ingest::INGEST;
+use ingest::{INGEST, REDACT};
 use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram, histogram};
 use read_models::PROJECTIONS;
 
 use crate::claim::REBUILD;
 
 /// Kinds of work as labels know them. A newer build's kinds are `other`.
-pub(crate) const KINDS: [&str; 4] = [INGEST, PROJECT, REBUILD, "other"];
+pub(crate) const KINDS: [&str; 5] = [INGEST, PROJECT, REBUILD, REDACT, "other"];
 
 struct Counters {
     folded: Counter,

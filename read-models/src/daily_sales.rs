@@ -27,17 +27,6 @@ macro_rules! sums {
                 $(self.$name += other.$name;)*
             }
         }
-
-        impl DailySales {
-            /// The names of the sums.
-            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
-
-            /// The sums by name.
-            #[must_use]
-            pub fn by_name(&self) -> BTreeMap<&'static str, i64> {
-                BTreeMap::from([$((stringify!($name), self.$name)),*])
-            }
-        }
     };
 }
 

@@ -1,7 +1,7 @@
 //! What queries read. Folded from the log, one generation beside another; dropped and rebuilt at any time; without
 //! personal data. Decisions never read them.
 //!
-//! To add one: a migration, a file with a [`Projection`], and a line in [`PROJECTIONS`].
+//! To add one: a migration, a file with a [`Projection`], its name in [`PROJECTIONS`] and in [`projection`].
 
 pub mod breakdown;
 pub mod daily_sales;

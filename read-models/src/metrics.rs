@@ -2,7 +2,6 @@
 
 use domain::{
     Currency, Money,
-    ledger::DEFINITION,
     money::{checked_divide_half_even, divide_half_even},
 };
 use serde::{Serialize, Serializer};
@@ -193,29 +192,22 @@ impl Metric {
     }
 
     /// By how many percent the figure changed, with one digit; `None` where there is nothing to compare with, or the
-    /// base is so small that the number would say nothing.
+    /// base is so small that the number would say nothing. Averages are compared as they are, not as they are shown.
     #[must_use]
-    pub fn change_percent(&self, current: &DailySales, base: &DailySales, currency: Currency) -> Option<String> {
-        let number = |value| match value {
-            Value::Money(money) => Some(money.minor),
-            Value::Count(number) | Value::Ratio(number) => Some(number),
-            Value::Unknown => None,
+    pub fn change_percent(&self, current: &DailySales, base: &DailySales) -> Option<String> {
+        let fraction = |sums| match self.computed(sums) {
+            Minor(number) | Count(number) => Some((i128::from(number), 1)),
+            MinorPer(number, per) | RatioOf(number, per) => (per > 0).then_some((i128::from(number), i128::from(per))),
         };
-        let (current, base) = (number(self.value(current, currency))?, number(self.value(base, currency))?);
+        let ((current, current_per), (base, base_per)) = (fraction(current)?, fraction(base)?);
         if base == 0 {
             return None;
         }
-        let change = i128::from(current) - i128::from(base);
-        let tenths = checked_divide_half_even(change * 1000, i128::from(base).abs())?;
+        let change = current.checked_mul(base_per)?.checked_sub(base.checked_mul(current_per)?)?;
+        let tenths = checked_divide_half_even(change.checked_mul(1000)?, base.abs().checked_mul(current_per)?)?;
         let sign = if tenths < 0 { "-" } else { "" };
         Some(format!("{sign}{}.{}", tenths.unsigned_abs() / 10, tenths.unsigned_abs() % 10))
     }
-}
-
-/// Which definitions the figures follow.
-#[must_use]
-pub fn definitions_version() -> u32 {
-    DEFINITION
 }
 
 #[cfg(test)]
@@ -248,9 +240,26 @@ mod tests {
     fn a_change_is_in_percent_of_the_base_and_none_for_a_base_of_zero() {
         let metric = Metric::named("gross_sales").unwrap();
         let of = |minor| DailySales { gross_minor: minor, ..Default::default() };
-        assert_eq!(metric.change_percent(&of(-3100), &of(-1000), usd()).as_deref(), Some("-210.0"));
-        assert_eq!(metric.change_percent(&of(500), &of(0), usd()), None);
-        assert_eq!(metric.change_percent(&of(1005), &of(1000), usd()).as_deref(), Some("0.5"));
-        assert_eq!(metric.change_percent(&of(i64::MAX), &of(1), usd()), None);
+        assert_eq!(metric.change_percent(&of(-3100), &of(-1000)).as_deref(), Some("-210.0"));
+        assert_eq!(metric.change_percent(&of(500), &of(0)), None);
+        assert_eq!(metric.change_percent(&of(1005), &of(1000)).as_deref(), Some("0.5"));
+        assert_eq!(metric.change_percent(&of(i64::MAX), &of(1)), None);
+    }
+
+    #[test]
+    fn averages_change_by_what_they_are_not_by_what_is_shown_of_them() {
+        let change = |name: &str, current: &DailySales, base: &DailySales| {
+            Metric::named(name).unwrap().change_percent(current, base)
+        };
+        // 1.67 and 1.33 are shown: that would be 25.6.
+        let units = |initial_units, orders| DailySales { initial_units, orders, ..Default::default() };
+        assert_eq!(change("units_per_order", &units(5, 3), &units(4, 3)).as_deref(), Some("25.0"));
+        assert_eq!(change("units_per_order", &units(5, 3), &units(4, 6)).as_deref(), Some("150.0"));
+        assert_eq!(change("units_per_order", &units(5, 3), &units(4, 0)), None);
+        assert_eq!(change("units_per_order", &units(0, 0), &units(4, 3)), None);
+        // Of a currency without digits, 333 and 167 are shown: that would be 99.4.
+        let gross = |initial_gross_minor| DailySales { initial_gross_minor, orders: 3, ..Default::default() };
+        assert_eq!(change("average_order_value", &gross(1000), &gross(500)).as_deref(), Some("100.0"));
+        assert_eq!(change("average_order_value", &gross(-1000), &gross(-500)).as_deref(), Some("-100.0"));
     }
 }

@@ -74,7 +74,7 @@ pub trait Projection: Send {
     ) -> BoxFuture<'a, Result<BTreeMap<String, i64>, sqlx::Error>>;
 }
 
-/// Name and version of every read model: another one, and it is rebuilt.
+/// Name and version of every read model: another version, and it is rebuilt.
 pub const PROJECTIONS: [(&str, u32); 2] = [("sales", sales::VERSION), ("orders", 1)];
 
 /// The read model of that name.

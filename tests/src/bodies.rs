@@ -65,6 +65,11 @@ impl Line {
 #[derive(Clone)]
 pub struct Order(pub Value);
 
+/// An order of one thing for 10.00, placed on 2026-11-01, where nothing else about it matters.
+pub fn placed(id: u64) -> Value {
+    order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]).0
+}
+
 /// An order placed at an instant.
 pub fn order(id: u64, placed_at: &str, lines: Vec<Line>) -> Order {
     let lines: Vec<Value> = lines.into_iter().map(|line| line.0).collect();

@@ -140,24 +140,24 @@ pub fn documents_of(rng: &mut StdRng, history: &[Delivery]) -> (Vec<Delivery>, V
             webhook_id: String::new(),
             triggered_at: None,
         };
-        if let Some(at) = at.filter(|_| can_be_booked(OrderId(id), &known)) {
+        if let Some(at) = at.filter(|_| can_be_booked(&known)) {
             midway.push(deliver(&known, at));
         }
         let known = at_last;
-        if can_be_booked(OrderId(id), &known) {
+        if can_be_booked(&known) {
             at_the_end.push(deliver(&known, end));
         }
     }
     (midway, at_the_end)
 }
 
-fn can_be_booked(id: OrderId, order: &Order) -> bool {
+fn can_be_booked(order: &Order) -> bool {
     let is_odd = |(row, amounts): (&domain::ledger::Dimensions, &domain::ledger::Amounts)| {
         row.is_reversal
             && row.line_type != LineType::Adjustment
             && (amounts.net_minor > 0 || amounts.tax_minor > 0 || amounts.net_minor + amounts.tax_minor > 0)
     };
-    order.terms.is_some() && !order.deleted && !sales_of(id, order).iter().any(is_odd)
+    order.terms.is_some() && !order.deleted && !sales_of(order).iter().any(is_odd)
 }
 
 /// On a thread of its own: the framework has a runtime of its own, too.
@@ -245,7 +245,7 @@ fn refund_of(id: u64, refund: &Refund, money: &Amounts) -> Value {
 }
 
 fn agreements_of(order_id: OrderId, order: &Order, money: &Amounts) -> Vec<Value> {
-    let sales = sales_of(order_id, order);
+    let sales = sales_of(order);
     // By instant, why, and the refund that they book.
     let mut groups: BTreeMap<(DateTime<Utc>, Reason, Option<u64>), Vec<Value>> = BTreeMap::new();
     if !sales.is_empty() {

@@ -27,6 +27,15 @@ pub fn why() -> Value {
     json!({ "reason": "to see what happens" })
 }
 
+/// A shop that nothing is known of, registered nowhere: its log begins.
+pub async fn new_shop(store: &Database) -> ShopId {
+    let shop = ShopId(Uuid::now_v7());
+    let mut tx = store.begin(shop).await.expect("the database");
+    event_store::create_shop(&mut tx).await.expect("a log");
+    tx.commit().await.expect("the database");
+    shop
+}
+
 /// A token.
 pub async fn issue_token(
     database: &Database,

@@ -3,11 +3,8 @@
 use std::{io::Read, net::TcpListener, path::Path, process::Command};
 
 use ecomdash_tests::{
-    Cluster, Ecomdash, Login, Shop, TestDatabase, bare_command,
-    bodies::{line, order},
-    command_on, free_folder, number,
-    repository::said,
-    until, with_clock,
+    Cluster, Ecomdash, Login, Shop, TestDatabase, bare_command, bodies::placed, command_on, free_folder, number,
+    repository::said, until, with_clock,
 };
 use rustix::process::Signal;
 use secrecy::ExposeSecret;
@@ -51,10 +48,6 @@ impl Findings {
     fn assert_whole(&self) {
         assert!(self.ok && self.all.iter().all(|found| found["verdict"] == "good"), "{:#?}", self.all);
     }
-}
-
-fn placed(id: u64) -> Value {
-    order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]).0
 }
 
 /// Does something to the database, looks, and undoes it.

@@ -411,4 +411,24 @@ async fn r_98_what_is_due_is_told() {
     ann.post(&format!("/api/compliance/redactions/{first}/cancel"), &ecomdash_tests::why()).await;
     let (count, oldest) = gauges().await;
     assert!(count == 1 && oldest < 60.0, "{count} {oldest}");
+
+    // Nobody has read yet what waits for a paused shop, and nobody can read what is dead: all the same it is a request.
+    let paused = async |paused| {
+        let mut fleet = world.store.begin_fleet().await.unwrap();
+        ingest::set_paused(&mut fleet, world.shop.id, paused).await.unwrap();
+        fleet.commit().await.unwrap();
+    };
+    paused(true).await;
+    let request = json!({ "shop_id": 1, "shop_domain": world.shop.domain, "orders_to_redact": [],
+                          "customer": { "id": 4_711, "email": null, "phone": null } });
+    assert_eq!(world.shop.deliver("customers/redact", &request).await, 200);
+    assert_eq!(gauges().await.0, 2);
+    paused(false).await;
+    until("it is done", async || gauges().await.0 == 1).await;
+    assert_eq!(world.shop.deliver("customers/redact", &json!({ "customer": "nobody" })).await, 200);
+    until("it is dead", async || {
+        number(&mut world.database.superuser().await, "SELECT count(*) FROM inbox WHERE status = 'dead'").await == 1
+    })
+    .await;
+    assert_eq!(gauges().await.0, 2);
 }

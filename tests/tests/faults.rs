@@ -1,35 +1,15 @@
 //! Faults of the surroundings cost no delivery, and one shop's trouble is not another's.
 
-use std::{
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{process::Stdio, time::Duration};
 
 use chrono::{TimeDelta, Utc};
 use ecomdash_tests::{
     Ecomdash, Shop, TestDatabase,
-    bodies::{line, order},
-    command_on, run,
+    bodies::{line, order, placed},
+    command_on, number, run, until,
 };
 use ingest::{Delivery, Receiver};
-use serde_json::{Value, json};
-use sqlx::PgConnection;
-
-fn placed(id: u64) -> Value {
-    order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]).0
-}
-
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-async fn number(superuser: &mut PgConnection, sql: &str) -> i64 {
-    sqlx::query_scalar(sql).fetch_one(superuser).await.unwrap()
-}
+use serde_json::json;
 
 async fn orders(shop: &Shop) -> Option<i64> {
     shop.metrics("2026-11-01", "2026-11-01").await.get("orders")

@@ -8,7 +8,6 @@ use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
 use domain::{
     Command, Currency, Money, PersonalFields,
     command::{Dispatch, Stored},
-    ids::OrderId,
     ledger::sales_of,
     order::Order,
 };
@@ -178,16 +177,14 @@ fn totals(body: &Value) -> Option<(i64, i64, i64)> {
     };
     let Ok(Translation::Commands(commands)) = translate(&context, body.to_string().as_bytes()) else { return None };
     let mut order = Order::default();
-    let mut order_id = OrderId(0);
     for command in commands {
-        let Command::Order(id, command) = command else { return None };
-        order_id = id;
+        let Command::Order(_, command) = command else { return None };
         order.handle(command, &(), &EventSink::default()).now_or_never()?.unwrap();
     }
     // The documentation's test orders are counted here: that they do not count is another matter.
     order.terms.as_mut()?.test = false;
     let (mut placed, mut back, mut discounts) = (0, 0, 0);
-    for (row, amounts) in sales_of(order_id, &order) {
+    for (row, amounts) in sales_of(&order) {
         let total = amounts.net_minor + amounts.tax_minor;
         match row.is_reversal {
             true => back -= total,

@@ -16,7 +16,6 @@ use cqrs_es::{Aggregate, event_sink::EventSink};
 use domain::{
     Command, PersonalFields,
     command::{Dispatch, Stored},
-    ids::OrderId,
     ledger::{Amounts, Sales, difference, sales_of},
     money::MAX_MINOR,
     order::Order,
@@ -101,13 +100,13 @@ fn decide<A: Aggregate<Services = ()>>(state: &mut A, command: A::Command) -> us
 }
 
 fn sales_after(bodies: &[(&str, &[u8])]) -> BTreeMap<String, Sales> {
-    let mut orders: BTreeMap<String, (OrderId, Order)> = BTreeMap::new();
+    let mut orders: BTreeMap<String, Order> = BTreeMap::new();
     let mut ledger: BTreeMap<String, Sales> = BTreeMap::new();
     for command in bodies.iter().flat_map(|(topic, body)| commands(topic, body)) {
         let Command::Order(id, command) = command else { continue };
-        let (id, order) = orders.entry(id.to_string()).or_insert_with(|| (id, Order::default()));
+        let order = orders.entry(id.to_string()).or_default();
         decide(order, command);
-        let (known, now) = (ledger.entry(id.to_string()).or_default(), sales_of(*id, order));
+        let (known, now) = (ledger.entry(id.to_string()).or_default(), sales_of(order));
         let rows = difference(known, &now);
         assert_eq!(rows.is_empty(), *known == now, "a difference where there is none, or none where there is one");
         *known = now;

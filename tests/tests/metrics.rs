@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use ecomdash_tests::{
     Ecomdash, Shop, TestDatabase,
-    bodies::{line, order},
+    bodies::placed,
     observed::{emitted, listed, samples, value},
     run,
 };
 use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const TOKEN: &str = "who may read the metrics must not have blanks";
 
@@ -39,10 +39,6 @@ async fn page_when(server: &Ecomdash, what: &str, is_so: impl Fn(&str) -> bool) 
         assert!(Instant::now() < deadline, "{what}:\n{page}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-fn placed(id: u64) -> Value {
-    order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]).0
 }
 
 #[tokio::test]

@@ -1,18 +1,9 @@
 //! Deploys overlap: what a newer build has written is waited for by an older one, and verified like any other.
 
 use domain::ShopId;
-use ecomdash_tests::{
-    Ecomdash, Shop, TestDatabase,
-    bodies::{line, order},
-    number, run, until,
-};
+use ecomdash_tests::{Ecomdash, Shop, TestDatabase, bodies::placed, number, run, until};
 use event_store::{Link, verify};
-use serde_json::Value;
 use sqlx::{PgConnection, Row};
-
-fn placed(id: u64) -> Value {
-    order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]).0
-}
 
 /// Appends the first event of order 9 as a build would whose events are of another version: chained as it should be.
 async fn newer_build_appends(superuser: &mut PgConnection, shop: ShopId) -> i64 {

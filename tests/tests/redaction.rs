@@ -230,7 +230,10 @@ async fn who_was_merged_and_what_names_only_the_number_goes_too() {
     assert_eq!(bob.post(&format!("/api/compliance/redactions/{id}/confirm"), &ecomdash_tests::why()).await.0, 200);
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(world.redaction(&ann, id).await["status"], "waiting");
-    assert_eq!(ann.post(&of_held("cancel"), &ecomdash_tests::why()).await.0, 200);
+    assert_eq!(ann.post(&of_held("cancel"), &ecomdash_tests::why()).await.0, 409, "the hold would end unseen");
+    for what in ["release", "cancel"] {
+        assert_eq!(ann.post(&of_held(what), &ecomdash_tests::why()).await.0, 200);
+    }
     let done = world.certified(&ann, id).await;
     assert_eq!(done["erased"]["subjects"], json!(["customer:42", "customer:43", "order:1", "order:7"]));
     world.assert_genuine(&done);
@@ -288,6 +291,8 @@ async fn several_persons_are_listed_and_a_redaction_is_held_released_and_cancell
         200
     );
     assert_eq!(handler.post(&path("hold"), &json!({ "reason": "another" })).await.0, 409, "one at a time");
+    assert_eq!(handler.post(&path("cancel"), &ecomdash_tests::why()).await.0, 409, "held");
+    assert_eq!(handler.post(&path("release"), &ecomdash_tests::why()).await.0, 200);
     let (status, cancelled) = handler.post(&path("cancel"), &ecomdash_tests::why()).await;
     assert_eq!((status, &cancelled["status"]), (200, &json!("cancelled")));
     assert_eq!(handler.post(&path("release"), &ecomdash_tests::why()).await.0, 409);

@@ -7,9 +7,7 @@ use std::{
 };
 
 use ecomdash_tests::{
-    Cluster, Ecomdash, Login, Shop, TestDatabase,
-    bodies::{line, order},
-    command_on, free_folder, number, run, until,
+    Cluster, Ecomdash, Login, Shop, TestDatabase, bodies::placed, command_on, free_folder, number, run, until,
 };
 use event_store::{MIGRATIONS, migrate};
 use futures::future::join_all;
@@ -18,10 +16,6 @@ use serde_json::Value;
 use sqlx::{Connection, Executor, PgConnection, migrate::Migrator};
 
 const DAY: &str = "2026-11-01";
-
-fn placed(id: u64) -> Value {
-    order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]).0
-}
 
 /// The least that `max_connections` is anywhere.
 const SMALLEST: &str = "25";

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use domain::{Command, ShopId, ids::OrderId, order::OrderCommand};
 use ecomdash_tests::{
     Cluster, Ecomdash, Login, Shop, TestDatabase,
-    bodies::{line, order},
+    bodies::placed,
     number, run,
     storm::{Effect, Moment, Proxy, Trap, fleet::command_through},
     until,
 };
 use event_store::{Database, DatabaseOptions, Envelope, Metadata, StoreError, create_shop, migrate, verify};
-use serde_json::Value;
 use tokio::time::timeout;
 use uuid::Uuid;
 use vault::MasterRing;
@@ -22,10 +21,6 @@ const DAY: &str = "2026-11-01";
 /// What it is called, and where it is.
 type Point = (&'static str, fn() -> Trap);
 const BOTH: [Moment; 2] = [Moment::Before, Moment::Answered];
-
-fn placed(id: u64) -> Value {
-    order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]).0
-}
 
 /// A database whose `serve` and `work` each have a link that the test has in its hands.
 struct World {

@@ -9,8 +9,8 @@ use std::{
 
 use ecomdash_tests::{
     Cluster, Ecomdash, Shop, TestDatabase,
-    bodies::{line, order},
-    command_on, free_folder,
+    bodies::placed,
+    command_on, free_folder, number,
     random::{rng, seed},
     run,
     storm::{
@@ -27,21 +27,12 @@ use futures::TryStreamExt;
 use rand::RngExt;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use sqlx::PgConnection;
 use tokio::time::{sleep, timeout};
 
 const DAY: &str = "2026-11-01";
 
 /// What it is called, and where it is.
 type Point = (&'static str, fn() -> Trap);
-
-fn placed(id: u64) -> Value {
-    order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]).0
-}
-
-async fn number(superuser: &mut PgConnection, sql: &str) -> i64 {
-    sqlx::query_scalar(sql).fetch_one(superuser).await.unwrap()
-}
 
 /// Steady load on two `serve` and two `work`, while the test does what it is about.
 struct Steady {

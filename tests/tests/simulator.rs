@@ -179,7 +179,7 @@ fn what_is_told_adds_up() {
         }
     }
     let (mut refunded, mut edited) = (0, 0);
-    for (id, (order, last)) in orders {
+    for (order, last) in orders.into_values() {
         let last = last.unwrap();
         let currency: Currency = last["currency"].as_str().unwrap().parse().unwrap();
         let minor = |value: &Value| Money::parse(value.as_str().unwrap(), currency).unwrap().minor;
@@ -187,7 +187,7 @@ fn what_is_told_adds_up() {
         let adjustments = refunds.iter().flat_map(|refund| refund["order_adjustments"].as_array().unwrap());
         let courtesy: i64 =
             adjustments.filter(|of| of["kind"] == "refund_discrepancy").map(|of| minor(&of["amount"])).sum();
-        let sold: i64 = sales_of(id, &order).values().map(|amounts| amounts.net_minor + amounts.tax_minor).sum();
+        let sold: i64 = sales_of(&order).values().map(|amounts| amounts.net_minor + amounts.tax_minor).sum();
         let units = |rows: &Value, key: &str| -> i64 {
             rows.as_array().unwrap().iter().map(|row| row[key].as_i64().unwrap()).sum()
         };

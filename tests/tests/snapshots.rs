@@ -14,8 +14,8 @@ use domain::{
     inventory::{InventoryCommand, InventoryEvent, InventoryItem, Level},
     product::{ProductCommand, Variant, VariantText},
 };
-use ecomdash_tests::{TestDatabase, random::seed};
-use event_store::{Database, Envelope, Metadata, ShopTx, create_shop, events, verify};
+use ecomdash_tests::{TestDatabase, new_shop, random::seed};
+use event_store::{Database, Envelope, Metadata, ShopTx, events, verify};
 use futures::TryStreamExt;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sqlx::{PgConnection, Row};
@@ -23,14 +23,6 @@ use uuid::Uuid;
 use vault::{MasterRing, ShopKey, SnapshotOf};
 
 const EVERY: i64 = 100;
-
-async fn new_shop(store: &Database) -> ShopId {
-    let shop = ShopId(Uuid::now_v7());
-    let mut tx = store.begin(shop).await.unwrap();
-    create_shop(&mut tx).await.unwrap();
-    tx.commit().await.unwrap();
-    shop
-}
 
 fn version(number: i64) -> Version {
     let begin: DateTime<Utc> = "2026-11-01T00:00:00Z".parse().unwrap();

@@ -3,32 +3,23 @@
 use chrono::Utc;
 use cqrs_es::persist::PersistedEventRepository;
 use domain::{
-    Command, Personal, ShopId,
+    Command, Personal, ShopId, Subject,
     ids::OrderId,
     order::{Order, OrderCommand},
     shop::{Shop, ShopCommand},
 };
 use ecomdash_tests::{
     Login, TestDatabase, bare_command,
-    bodies::{line, order},
+    bodies::{edit, line, order, refund},
+    new_shop, number,
 };
-use event_store::{
-    Database, Envelope, Metadata, ShopEvents, StoreError, StoredEvent, create_shop, events, migrate, verify,
-};
+use event_store::{Database, Envelope, Metadata, ShopEvents, ShopTx, StoreError, StoredEvent, events, migrate, verify};
 use futures::TryStreamExt;
 use postgres_es::PostgresEventRepository;
-use serde_json::json;
+use serde_json::{Value, json};
 use shopify::{Context, Translation, translate};
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
-
-async fn new_shop(store: &Database) -> ShopId {
-    let shop = ShopId(Uuid::now_v7());
-    let mut tx = store.begin(shop).await.unwrap();
-    create_shop(&mut tx).await.unwrap();
-    tx.commit().await.unwrap();
-    shop
-}
 
 fn seen(id: u64, note: &str) -> Command {
     seen_at("2026-11-01T12:00:00Z", id, note)
@@ -37,10 +28,14 @@ fn seen(id: u64, note: &str) -> Command {
 fn seen_at(updated_at: &str, id: u64, note: &str) -> Command {
     let body =
         order(id, "2026-11-01T12:00:00Z", vec![line(id, "10.00", 1)]).updated(updated_at).with("note", json!(note));
-    let body = body.0.to_string();
+    told("orders/create", &body.0)
+}
+
+fn told(topic: &str, body: &Value) -> Command {
+    let body = body.to_string();
     let domain = "x.myshopify.com".parse().unwrap();
     let context = Context {
-        topic: "orders/create",
+        topic,
         triggered_at: None,
         received_at: Utc::now(),
         domain: &domain,
@@ -128,6 +123,37 @@ async fn a_batch_decides_each_command_on_what_the_ones_before_it_made() {
 
     let nobody = ShopId(Uuid::now_v7());
     assert!(matches!(append(&store, nobody, vec![observe(1, "a")]).await, Err(StoreError::NoSuchShop(_))));
+}
+
+/// A key is made where a value is sealed, also if nothing turns out to be new; what comes far behind in the batch may be sealed under it.
+#[tokio::test]
+async fn a_key_that_was_made_for_nothing_new_is_kept_with_what_is_sealed_under_it_later() {
+    let database = TestDatabase::new().await;
+    let (store, mut superuser) = (database.open(), database.superuser().await);
+    let shop = new_shop(&store).await;
+    let envelope = |topic: &str, body: &Value| Envelope::new(told(topic, body), Metadata::default());
+    let refund = refund(70, 7, "2026-11-02T12:00:00Z").with("note", json!("arrived in tatters"));
+    let order = order(7, "2026-11-01T12:00:00Z", vec![line(1, "10.00", 2)]).with("customer", json!({ "id": 42 }));
+    let order = order.updated("2026-11-03T12:00:00Z").refunded(&refund).0;
+    assert!(append(&store, shop, vec![envelope("orders/updated", &order)]).await.unwrap() > 0);
+    let keys = "SELECT count(*) FROM subject_keys WHERE subject = 'order:7'";
+    assert_eq!(number(&mut superuser, keys).await, 0, "all of it is the customer's");
+    // What is known already, more of it than is decided at once, and then a note of the order's own.
+    let mut batch = vec![envelope("refunds/create", &refund.0)];
+    batch.extend((0..500).map(|_| envelope("orders/updated", &order)));
+    let mut edited = edit(9, 7, "2026-11-04T12:00:00Z", &[], &[]);
+    edited["order_edit"]["staff_note"] = json!("wrapped in gold");
+    batch.push(envelope("orders/edited", &edited));
+    assert_eq!(append(&store, shop, batch).await.unwrap(), 1);
+
+    let mut tx = store.begin(shop).await.unwrap();
+    let key = event_store::shop_key(&mut tx).await.unwrap();
+    let subjects = [Subject::Order(OrderId(7))].into();
+    let keys = tx.subject_keys(&key, &subjects).await.unwrap();
+    let log: Vec<StoredEvent> = events(&store, shop, 0, i64::MAX).try_collect().await.unwrap();
+    let values = ShopTx::values_of(&log, &subjects);
+    assert_eq!(values.len(), 1);
+    assert_eq!(values[0].open(&keys[&Subject::Order(OrderId(7))]).unwrap(), br#""wrapped in gold""#);
 }
 
 /// What a process knows from a moment ago never decides alone: neither what was there, nor what was not, nor a key.

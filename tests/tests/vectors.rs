@@ -1,5 +1,6 @@
 //! The worked examples of the definitions, over HTTP.
 
+use chrono::{TimeDelta, Timelike, Utc};
 use ecomdash_tests::{
     Ecomdash, Metrics, Shop, TestDatabase,
     bodies::{edit, line, order, refund},
@@ -211,4 +212,47 @@ async fn edits_cancellations_and_what_does_not_count() {
         order(3, PLACED, vec![line(4, "10.00", 1), line(5, "4.00", 1).tip()]).with("total_tip_received", json!("4.00"));
     let shop = world.after("USD", &[("orders/create", tipped.0)]).await;
     assert_eq!(day(&shop, DAY).await.all(["gross_sales", "tips", "quantity_ordered"]), [1000, 400, 1]);
+}
+
+/// Like is compared with like: of the days before, as much as has elapsed of these.
+#[tokio::test]
+async fn a_running_period_is_compared_with_as_much_of_the_days_before() {
+    let world = World::new().await;
+    // Wherever it is about noon.
+    let east = 12 - i32::try_from(Utc::now().hour()).unwrap();
+    let zone = format!("Etc/GMT{:+}", -east);
+    let shop = Shop::register(&world.store, &world.server.url, &zone, "USD").await;
+    let today = (Utc::now() + TimeDelta::hours(east.into())).date_naive();
+    let day = |back: i64| (today - TimeDelta::days(back)).to_string();
+    for (id, back, hour, price) in [
+        (1, 0, 9, "100.00"),
+        (2, 1, 9, "50.00"),
+        (3, 1, 23, "70.00"),
+        (4, 2, 9, "20.00"),
+        (5, 2, 23, "10.00"),
+        (6, 3, 20, "30.00"),
+    ] {
+        let at = format!("{}T{hour:02}:00:00{:+03}:00", day(back), east);
+        assert_eq!(shop.deliver("orders/create", &order(id, &at, vec![line(id, price, 1)]).0).await, 200);
+    }
+    let amount = |value: &Value| value["amount"].as_str().map(str::to_owned);
+    for (from, to, total, compared, base, change, partial) in [
+        (0, 0, Some("100.00"), (1, 1), Some("50.00"), Some("100.0"), true),
+        (1, 0, Some("220.00"), (3, 2), Some("50.00"), Some("340.0"), true),
+        (1, 1, Some("120.00"), (2, 2), Some("30.00"), Some("300.0"), false),
+        (3, 3, Some("30.00"), (4, 4), Some("0.00"), None, false),
+        // What has not begun has no figures yet, and none that could be compared.
+        (-1, -1, None, (0, 0), Some("100.00"), None, false),
+        (-2, -2, None, (-1, -1), None, None, false),
+    ] {
+        let stats = shop.stats(&day(from), &day(to)).await;
+        let comparison = &stats["comparison"];
+        assert_eq!(amount(&stats["metrics"]["total_sales"]).as_deref(), total, "{stats}");
+        assert_eq!(amount(&comparison["metrics"]["total_sales"]).as_deref(), base, "{stats}");
+        assert_eq!(comparison["change"]["total_sales"].as_str(), change, "{stats}");
+        let period = &comparison["period"];
+        assert_eq!((&period["from"], &period["to"]), (&json!(day(compared.0)), &json!(day(compared.1))), "{stats}");
+        assert_eq!((&stats["period"]["partial"], &period["partial"]), (&json!(partial), &json!(partial)), "{stats}");
+        assert_eq!(stats["metrics"]["orders"].is_null(), total.is_none(), "{stats}");
+    }
 }

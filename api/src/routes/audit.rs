@@ -137,10 +137,10 @@ pub async fn events(
         return Err(UNKNOWN);
     }
     if let Some(from) = query.from {
-        selection.after = selection.after.max(tx.last_before(from).await?);
+        selection.after = selection.after.max(tx.position_before(from).await?);
     }
     if let Some(to) = query.to {
-        selection.up_to = selection.up_to.min(tx.last_before(to).await?);
+        selection.up_to = selection.up_to.min(tx.position_before(to).await?);
     }
     let leave = if query.personal {
         let read = Read {

@@ -1,16 +1,13 @@
 //! `GET /api/audit/verify` and `GET /api/audit/checkpoint`: whether a shop's log is what was written, and what of it is signed.
 
-use std::sync::Arc;
-
 use axum::{Json, extract::State, http::Version, response::Response};
 use event_store::{Checkpoint, StoreError, Trust, Verification, Verified, sign};
 use futures::{Stream, stream};
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
-use crate::{ApiError, App, auth::Auditor, ndjson};
+use crate::{ApiError, App, auth::Auditor, ndjson, turns::Turn};
 
 /// Between two lines that say how far it is.
 const TOLD_EVERY: i64 = 50_000;
@@ -27,8 +24,8 @@ pub struct CheckpointInfo {
     public_key: String,
 }
 
-/// Recomputes every hash of the shop's log and compares it with all that was signed of it. Only a few do so at once: whoever comes
-/// beside them is told to come again.
+/// Recomputes every hash of the shop's log and compares it with all that was signed of it. Only a few do so at once, and one of
+/// each shop: whoever comes beside them is told to come again.
 ///
 /// A JSON value a line. Of a long log the first ones are `{"progress": {"events", "of"}}`; the last one is the outcome:
 /// `{"valid", "events", "hash", "first_bad", "checkpoints", "signed_up_to", "unchecked_signatures", "unknown_key"}`. `first_bad` is
@@ -45,21 +42,14 @@ pub struct CheckpointInfo {
 pub async fn verify(auditor: Auditor, version: Version, State(app): State<App>) -> Result<Response, ApiError> {
     let keys = app.signing.as_ref().ok_or(ApiError::Unavailable(None))?.public();
     let trust = Trust { keys, ..Trust::default() };
-    let turn = turn(&app)?;
+    // Whoever comes beside those that may read a log at once comes again.
+    let turn = app.verifying.try_take(auditor.shop)?;
     let verification = Verification::begin(&app.database, auditor.shop, trust).await?;
     ndjson::answer(version, told(verification, turn)).await
 }
 
-/// Whoever comes beside those that may read a log at once comes again.
-fn turn(app: &App) -> Result<OwnedSemaphorePermit, ApiError> {
-    Arc::clone(&app.verifying).try_acquire_owned().map_err(|_| ApiError::Unavailable(None))
-}
-
 /// Lines while it goes on, and the last one.
-fn told(
-    verification: Verification,
-    turn: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<String, StoreError>> + Send + Unpin {
+fn told(verification: Verification, turn: Turn) -> impl Stream<Item = Result<String, StoreError>> + Send + Unpin {
     Box::pin(stream::try_unfold(Some((verification, turn, 0)), async |state| {
         let Some((mut verification, turn, told)) = state else { return Ok(None) };
         if let Some(verified) = verification.step().await? {
@@ -102,7 +92,7 @@ fn outcome(verified: &Verified) -> serde_json::Value {
 )]
 pub async fn checkpoint(auditor: Auditor, State(app): State<App>) -> Result<Json<CheckpointInfo>, ApiError> {
     let keys = app.signing.as_ref().ok_or(ApiError::Unavailable(None))?;
-    let _turn = turn(&app)?;
+    let _turn = app.verifying.try_take(auditor.shop)?;
     let checkpoint = match sign(&app.database, auditor.shop, keys, (app.clock)()).await {
         Err(StoreError::BrokenChain { position, what, .. }) => {
             return Err(ApiError::Conflict(format!("nothing is signed: at position {position}, {what}").into()));

@@ -119,7 +119,7 @@ pub async fn breakdown(
     }
     let by = query.by.ok_or_else(|| ApiError::BadRequest("`by` is missing".into()))?;
     // A connection each, of the few there are: they take turns.
-    let _turn = app.adding_up.acquire().await.map_err(|_| ApiError::Unavailable(None))?;
+    let _turn = app.adding_up.take(shop.id).await?;
     let mut figures = Figures::open_as_of(&app, shop, as_of.moment()?).await?;
     let period = period.resolve(figures.today())?;
     let (ledger, bounds, currency) = (figures.ledger(), figures.bounds(period), figures.currency);

@@ -7,11 +7,11 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
-use domain::{Currency, Money};
+use domain::{Currency, Money, ledger::DEFINITION};
 use read_models::{
     daily_sales::DailySales,
     explain::{self, Cursor, Explained},
-    metrics::{Computed, Metric, Value, definitions_version},
+    metrics::{Computed, Metric, Value},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -156,7 +156,7 @@ pub async fn explain(
     let limit = usize::try_from(page.limit()?).expect("a small number");
     let after = page.cursor.as_deref().map(read_cursor).transpose()?;
     // A connection each, of the few there are: they take turns.
-    let _turn = app.adding_up.acquire().await.map_err(|_| ApiError::Unavailable(None))?;
+    let _turn = app.adding_up.take(shop.id).await?;
     let mut figures = Figures::open_as_of(&app, shop, as_of.moment()?).await?;
     let period = period.resolve(figures.today())?;
     let sums = figures.sums(Some(period)).await?;
@@ -167,7 +167,7 @@ pub async fn explain(
     Ok(Json(Explanation {
         metric: metric.name,
         formula: metric.formula,
-        definition: definitions_version(),
+        definition: DEFINITION,
         from: period.from,
         to: period.to,
         timezone: zone.name(),

@@ -361,7 +361,7 @@ pub async fn confirm(
     act(handler, &app, path, body, RedactionCommand::Confirm).await
 }
 
-/// Takes it back, while it is not done.
+/// Takes it back, while it is not done. A legal hold is released first.
 #[utoipa::path(
     post, path = "/api/compliance/redactions/{id}/cancel", tag = "compliance",
     params(("id" = String, Path, description = "The redaction's id")),

@@ -9,11 +9,12 @@ use axum::{
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     Currency,
+    ledger::DEFINITION,
     shop::{Restatement, Shop, ShopEvent},
 };
 use read_models::{
     daily_sales::DailySales,
-    metrics::{METRICS, Value, definitions_version},
+    metrics::{METRICS, Value},
     restatements::{self, Cause, Changed, Changes},
 };
 use serde::{Deserialize, Serialize};
@@ -186,7 +187,7 @@ pub async fn restatements(
     let (from, to) = query.moments()?;
     let period = query.period()?;
     // A connection each, of the few there are: they take turns.
-    let _turn = app.adding_up.acquire().await.map_err(|_| ApiError::Unavailable(None))?;
+    let _turn = app.adding_up.take(shop.id).await?;
     let mut figures = Figures::open(&app, shop, "sales").await?;
     let (known, later) = (figures.known_at(from).await?, figures.known_at(to).await?);
     if known.asked > later.asked {
@@ -228,7 +229,7 @@ pub async fn restatements(
         period: period.map(|Period { from, to }| RestatedDays { from, to }),
         causes,
         definition_changes: definition_changes(&mut figures, between).await?,
-        definition: definitions_version(),
+        definition: DEFINITION,
         as_of: later.as_of,
     }))
 }

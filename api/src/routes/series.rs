@@ -42,7 +42,7 @@ pub struct SeriesQuery {
 }
 
 /// How long the parts of a period are.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Granularity {
     Hour,
@@ -98,9 +98,12 @@ pub async fn series(
 ) -> Result<Json<Series>, ApiError> {
     let (Query(period), Query(metric), Query(query), Query(as_of)) = (period?, metric?, query?, as_of?);
     let metric = named(metric.metric.as_deref())?;
-    let mut figures = Figures::open_as_of(&app, shop, as_of.moment()?).await?;
+    let (granularity, moment) = (query.granularity.unwrap_or(Granularity::Day), as_of.moment()?);
+    // Days are kept as sums. What has to be added up takes a connection for longer, of the few there are: turns are taken.
+    let adds_up = granularity == Granularity::Hour || moment.is_some();
+    let _turn = if adds_up { Some(app.adding_up.take(shop.id).await?) } else { None };
+    let mut figures = Figures::open_as_of(&app, shop, moment).await?;
     let period = period.resolve(figures.today())?;
-    let granularity = query.granularity.unwrap_or(Granularity::Day);
     let points = match granularity {
         Granularity::Day => by_days(&mut figures, metric, period, |day| (day, day)).await?,
         Granularity::Week => by_days(&mut figures, metric, period, week_of).await?,

@@ -7,9 +7,10 @@ use axum::{
     extract::{Query, State, rejection::QueryRejection},
 };
 use chrono::NaiveDate;
+use domain::ledger::DEFINITION;
 use read_models::{
     daily_sales::DailySales,
-    metrics::{METRICS, Value, definitions_version},
+    metrics::{METRICS, Metric, Value},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -86,7 +87,10 @@ pub async fn stats(
     as_of: Result<Query<AsOfQuery>, QueryRejection>,
 ) -> Result<Json<Stats>, ApiError> {
     let (Query(query), Query(as_of)) = (query?, as_of?);
-    let mut figures = Figures::open_as_of(&app, shop, as_of.moment()?).await?;
+    let moment = as_of.moment()?;
+    // What was known at a moment may have to be added up, on a connection of the few there are: turns are taken.
+    let _turn = if moment.is_some() { Some(app.adding_up.take(shop.id).await?) } else { None };
+    let mut figures = Figures::open_as_of(&app, shop, moment).await?;
     let today = figures.today();
     let period = query.resolve(today)?;
     // One query for both: they lie side by side.
@@ -95,22 +99,27 @@ pub async fn stats(
     let (compared, base) = earlier(&mut figures, &days, period, today).await?;
 
     let currency = figures.currency;
-    let metrics =
-        |sums: &DailySales| METRICS.iter().map(|metric| (metric.name, metric.value(sums, currency))).collect();
-    let change = METRICS.iter().map(|metric| (metric.name, metric.change_percent(&sums, &base, currency))).collect();
+    // What has not begun has no figures yet, and none that could be compared.
+    let is_to_come = |period: Period| period.from > today;
+    let metrics = |period: Period, sums: &DailySales| {
+        let value = |metric: &Metric| if is_to_come(period) { Value::Unknown } else { metric.value(sums, currency) };
+        METRICS.iter().map(|metric| (metric.name, value(metric))).collect()
+    };
+    let changed = |metric: &Metric| metric.change_percent(&sums, &base).filter(|_| !is_to_come(period));
+    let change = METRICS.iter().map(|metric| (metric.name, changed(metric))).collect();
     let timezone = figures.timezone.name();
     let partial = (period.from..=period.to).contains(&today);
     Ok(Json(Stats {
         period: Days { from: period.from, to: period.to, timezone, partial },
-        metrics: metrics(&sums),
+        metrics: metrics(period, &sums),
         comparison: Comparison {
             period: Days { from: compared.from, to: compared.to, timezone, partial },
-            metrics: metrics(&base),
+            metrics: metrics(compared, &base),
             change,
         },
         as_of: figures.as_of,
         definitions: Definitions {
-            version: definitions_version(),
+            version: DEFINITION,
             formulas: METRICS.iter().map(|metric| (metric.name, metric.formula)).collect(),
         },
         shop: figures.domain,

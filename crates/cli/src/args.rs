@@ -408,7 +408,7 @@ pub struct RebuildArgs {
     #[arg(long)]
     pub shop: Option<ShopDomain>,
     /// Only this read model: sales or orders [default: every one]
-    #[arg(long, value_parser = ["sales", "orders"])]
+    #[arg(long, value_parser = read_models::PROJECTIONS.map(|(name, _)| name))]
     pub projection: Option<String>,
     /// Only compares; the one that serves stays
     #[arg(long)]

@@ -1,4 +1,5 @@
-//! The environment, read here and nowhere else.
+//! The settings: what the environment, a file or the data folder says, read here and nowhere else. Where programs are found, and
+//! who is logged in, is asked where it is needed.
 
 use std::{
     fs,

@@ -8,11 +8,9 @@ use tracing_subscriber::{EnvFilter, fmt};
 pub fn start(level: &str, json: bool) {
     // sqlx logs statements, hyper logs bytes: neither says anything that our own lines do not. What sqlx could not read in
     // an address may be a part of the password.
-    let filter = EnvFilter::try_new(format!(
-        "warn,sqlx_postgres::options=off,ecomdash={level},ecomdash_cli={level},ecomdash_api={level},\
-        ecomdash_projector={level},ecomdash_ingest={level},ecomdash_event_store={level}"
-    ))
-    .unwrap_or_else(|_| EnvFilter::new("info"));
+    // A directive is for every target that begins so: every crate of ours.
+    let filter = EnvFilter::try_new(format!("warn,sqlx_postgres::options=off,ecomdash={level}"))
+        .unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = fmt().with_env_filter(filter).with_writer(|| Errors).with_ansi(io::stderr().is_terminal());
     if json {
         builder.json().flatten_event(true).with_current_span(true).with_span_list(false).init();

@@ -112,6 +112,10 @@ pub async fn demands(tx: &mut ShopTx, before: i64, limit: i64) -> Result<Vec<Dem
     Ok(demanded)
 }
 
+/// Under these topics Shopify asks. A delivery of theirs is a request before anything has read it: one that cannot be read, and all
+/// that waits for a paused shop.
+const TOPICS: [&str; 3] = ["customers/data_request", "customers/redact", "shop/redact"];
+
 /// How many requests of a shop wait to be answered, and when the first of them reached us.
 ///
 /// # Errors
@@ -119,7 +123,8 @@ pub async fn demands(tx: &mut ShopTx, before: i64, limit: i64) -> Result<Vec<Dem
 pub async fn waiting(tx: &mut ShopTx) -> Result<(i64, Option<DateTime<Utc>>), StoreError> {
     let shop = tx.shop();
     let row = sqlx::query!(
-        r#"SELECT count(*) AS "count!", min((e.payload #>> ARRAY[e.event_type, 'at'])::timestamptz) AS oldest
+        r#"SELECT count(*) AS "count!", min(w.at) AS oldest FROM (
+           SELECT (e.payload #>> ARRAY[e.event_type, 'at'])::timestamptz AS at
            FROM events e
            WHERE e.shop_id = $1 AND e.aggregate_type IN ('redaction', 'export') AND e.sequence = 1
              AND NOT EXISTS (
@@ -131,8 +136,15 @@ pub async fn waiting(tx: &mut ShopTx) -> Result<(i64, Option<DateTime<Utc>>), St
                             SELECT FROM events c
                             WHERE c.shop_id = $1 AND c.aggregate_type = 'export' AND c.aggregate_id = d.aggregate_id
                               AND c.event_type = 'ExportChosen' AND c.sequence > d.sequence)
-                        OR d.event_type = 'ExportGone' AND d.payload #>> '{ExportGone,why}' = 'redacted'))"#,
+                        OR d.event_type = 'ExportGone' AND d.payload #>> '{ExportGone,why}' = 'redacted'))
+           UNION ALL
+           SELECT received_at FROM inbox
+           WHERE shop_id = $1 AND status = 'pending' AND topic = ANY ($2)
+           UNION ALL
+           SELECT received_at FROM inbox
+           WHERE shop_id = $1 AND status = 'dead' AND topic = ANY ($2) AND body IS NOT NULL) w"#,
         shop.0,
+        &TOPICS.map(str::to_owned),
     )
     .fetch_one(&mut **tx)
     .await?;

@@ -185,14 +185,13 @@ impl Look<'_> {
                     order = Order::default();
                 }
                 let said = event.decode::<OrderEvent>()?;
-                let id = OrderId(event.aggregate_id.parse().unwrap_or(0));
                 let is_tombstone =
                     matches!(&said, OrderEvent::OrderRedacted { redaction } if redaction == self.redaction);
-                let before = is_tombstone.then(|| sales_of(id, &order));
+                let before = is_tombstone.then(|| sales_of(&order));
                 fold(&mut order, said);
                 if let Some(before) = before {
                     tombstones.insert(position);
-                    self.moved |= before != sales_of(id, &order);
+                    self.moved |= before != sales_of(&order);
                 }
             }
             Ok(())

@@ -402,8 +402,11 @@ impl<'a> Deciding<'a> {
         Ok(Appended { events: count, position: head.position })
     }
 
-    /// Keys that were made or destroyed meanwhile.
+    /// Keys that were made or destroyed meanwhile. Those made where nothing was new wait: what comes later may be sealed under them.
     fn keep_keys(&mut self, news: &mut News) {
+        if news.is_empty() {
+            return;
+        }
         for (subject, wrapped) in self.sealer.take_created() {
             news.subjects.push(subject.to_string());
             news.wrapped.push(wrapped.clone());

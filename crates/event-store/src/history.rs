@@ -1,6 +1,5 @@
 //! Reading parts of the log: what is asked for of it, page by page, and what a history had made of its aggregate.
 
-use chrono::{DateTime, Utc};
 use domain::{Snapshot, snapshot::WithAggregate};
 
 use crate::{
@@ -186,27 +185,5 @@ impl ShopTx {
             source,
         })?;
         Ok(Some(StateAt { json, last }))
-    }
-
-    /// The position of the last event that was recorded before an instant; 0 where none was.
-    ///
-    /// # Errors
-    /// [`StoreError::NoSuchShop`] or [`StoreError::Unavailable`].
-    pub async fn last_before(&mut self, instant: DateTime<Utc>) -> Result<i64, StoreError> {
-        let shop = self.shop();
-        // Instants rise with positions: it is halved until it is found.
-        let (mut before, mut not_before) = (0, self.head().await?.0 + 1);
-        while not_before - before > 1 {
-            let middle = before + (not_before - before) / 2;
-            let recorded_at = sqlx::query_scalar!(
-                "SELECT recorded_at FROM events WHERE shop_id = $1 AND position = $2",
-                shop.0,
-                middle
-            )
-            .fetch_optional(&mut **self)
-            .await?;
-            if recorded_at.is_none_or(|at| at < instant) { before = middle } else { not_before = middle }
-        }
-        Ok(before)
     }
 }

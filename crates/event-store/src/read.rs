@@ -1,6 +1,6 @@
 //! Reading the log: pages and streams of one shop's events, in order.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use cqrs_es::DomainEvent;
 use domain::{ShopId, Snapshot};
 use futures::{Stream, TryStreamExt, stream};
@@ -15,6 +15,8 @@ use crate::{
 
 /// Of a page of events, which is in memory as a whole.
 const PAGE_BYTES: usize = 4 << 20;
+/// The end of the year 9999, behind all that is ever recorded.
+const FAR_AWAY: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect("an instant");
 
 /// An event as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,6 +210,8 @@ impl ShopTx {
     /// [`StoreError::Unavailable`].
     pub async fn position_at(&mut self, at: DateTime<Utc>) -> Result<i64, StoreError> {
         let shop = self.shop();
+        // PostgreSQL knows no instants that are further away.
+        let at = at.clamp(DateTime::UNIX_EPOCH, FAR_AWAY);
         let position = sqlx::query_scalar!(
             r#"WITH RECURSIVE halves (low, high) AS (
                    SELECT 0::bigint, position FROM heads WHERE shop_id = $1
@@ -228,6 +232,17 @@ impl ShopTx {
         .fetch_optional(&mut **self)
         .await?;
         Ok(position.unwrap_or(0))
+    }
+
+    /// The position of the last event that was recorded before an instant; 0 where none was.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn position_before(&mut self, instant: DateTime<Utc>) -> Result<i64, StoreError> {
+        match instant.checked_sub_signed(TimeDelta::nanoseconds(1)) {
+            Some(at) => self.position_at(at).await,
+            None => Ok(0),
+        }
     }
 
     /// When an event was recorded; `None` where there is none at that position.

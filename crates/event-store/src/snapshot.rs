@@ -4,7 +4,7 @@
 //! state is at hand there and is what the log holds at its head, so nothing is read for it, no queue has to be worked
 //! off, and it is there exactly if its events are. It is no truth of its own: it is sealed, bound to the event it stands
 //! at and to the version of the fold that made it, and one that is of no use is made anew by the next append to its
-//! history. Verification, replays and read models are made of events alone.
+//! history. Verification, replays and the folds of read models are made of events alone.
 
 use std::{
     collections::HashMap,

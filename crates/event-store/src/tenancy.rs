@@ -80,7 +80,8 @@ impl Database {
         &self.connections
     }
 
-    /// A connection as whoever the program logged in as, for what is neither a shop's nor the fleet's: the schema's state.
+    /// A connection as whoever the program logged in as, for what is neither a shop's nor the fleet's: the schema's
+    /// state, and what only the tables' owner may do.
     ///
     /// # Errors
     /// When none can be had.

@@ -169,9 +169,7 @@ pub async fn retry(tx: &mut ShopTx, status: InboxStatus, since: Option<DateTime<
     )
     .execute(&mut **tx)
     .await?;
-    sqlx::query!("INSERT INTO work_queue (shop_id, kind, due_at) VALUES ($1, 'ingest', now())", shop.0)
-        .execute(&mut **tx)
-        .await?;
+    enqueue(tx, INGEST, 0.0).await?;
     Ok(done.rows_affected())
 }
 

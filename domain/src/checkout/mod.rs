@@ -2,7 +2,8 @@
 //!
 //! Nothing about the buyer is kept but the customer's number and whether there was a way to reach them.
 
-pub mod samples;
+#[cfg(test)]
+pub(crate) mod samples;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

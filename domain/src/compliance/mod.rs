@@ -2,7 +2,8 @@
 //!
 //! This is the record that it came, and when. What is done about it is told by those whom it is about.
 
-pub mod samples;
+#[cfg(test)]
+pub(crate) mod samples;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

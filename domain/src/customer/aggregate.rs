@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     command::CustomerCommand,
-    event::{CustomerEvent, Merge, MergeRole, Profile, Purchases},
+    event::{CustomerEvent, Merge, Profile, Purchases},
 };
 use crate::{
     ids::CustomerId,
@@ -31,14 +31,6 @@ pub struct Customer {
 }
 
 impl Customer {
-    /// Who has taken over the orders, if a merge took place. Of several, the one whose merge is the newest.
-    #[must_use]
-    pub fn merged_into(&self) -> Option<CustomerId> {
-        let absorbed = |merge: &Merge| merge.role == MergeRole::Absorbed && merge.is_completed();
-        let merges = self.merges.iter().filter(|(_, member)| absorbed(&member.value));
-        merges.max_by_key(|(_, member)| member.version).map(|(other, _)| *other)
-    }
-
     /// Who is the same person under another number, whichever of both stayed.
     pub fn merged_with(&self) -> impl Iterator<Item = CustomerId> {
         self.merges.iter().filter(|(_, member)| member.value.is_completed()).map(|(other, _)| *other)

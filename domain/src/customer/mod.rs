@@ -6,7 +6,8 @@
 mod aggregate;
 mod command;
 mod event;
-pub mod samples;
+#[cfg(test)]
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 

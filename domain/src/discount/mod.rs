@@ -1,6 +1,7 @@
 //! A discount as the shop set it up; what it took off is told by orders. A [`Document`].
 
-pub mod samples;
+#[cfg(test)]
+pub(crate) mod samples;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

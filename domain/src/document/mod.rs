@@ -4,7 +4,8 @@
 //! aggregate is this one. Each value has named fields, so that one can be added without a new version.
 
 mod aggregate;
-pub mod samples;
+#[cfg(test)]
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 

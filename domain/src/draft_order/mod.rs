@@ -1,6 +1,7 @@
 //! A draft of an order: it counts nowhere until it is converted, and then the order does. A [`Document`].
 
-pub mod samples;
+#[cfg(test)]
+pub(crate) mod samples;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

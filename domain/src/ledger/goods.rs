@@ -1,6 +1,6 @@
 //! Lines: goods, gift cards and tips; what was placed, added, refunded, taken off and cancelled of each.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Amounts, Book, Dimensions, LineType, Reason, reason_of, share};
 use crate::{
@@ -118,7 +118,7 @@ fn enter_line(book: &mut Book<'_>, id: LineId, seen: &Seen<Line>) {
     }
 
     let mut left = left.unwrap_or(whole);
-    for reversal in reversals(book, id, line) {
+    for reversal in reversals(book, id, seen) {
         let part = match reversal.money {
             None => left.share(reversal.units),
             Some((net, tax)) => Worth { gross: gross_of(&left, line, reversal.units), units: reversal.units, net, tax },
@@ -145,7 +145,7 @@ fn enter_line(book: &mut Book<'_>, id: LineId, seen: &Seen<Line>) {
 fn placements(book: &Book<'_>, id: LineId, seen: &Seen<Line>) -> Vec<Placed> {
     let mut rest = seen.value.quantity;
     let mut placed = Vec::new();
-    for (edit_id, edit) in &book.edits {
+    for (edit_id, edit) in book.edits.iter().filter(|(_, edit)| knows(seen, edit.at)) {
         let units = edit.additions.get(&id).copied().unwrap_or(0).min(rest);
         if units > 0 {
             rest -= units;
@@ -160,6 +160,13 @@ fn placements(book: &Book<'_>, id: LineId, seen: &Seen<Line>) -> Vec<Placed> {
     placed
 }
 
+/// Whether the newest body of a line can know what happened at an instant: its units are counted as they were then.
+fn knows(seen: &Seen<Line>, at: DateTime<Utc>) -> bool {
+    // What one change is dated by in two bodies may differ by as much.
+    const SAME_MOMENT: TimeDelta = TimeDelta::seconds(10);
+    seen.version.updated_at.is_none_or(|updated_at| at - updated_at <= SAME_MOMENT)
+}
+
 /// Units of a line given back at one instant.
 struct Reversal {
     at: DateTime<Utc>,
@@ -171,7 +178,8 @@ struct Reversal {
     money: Option<(i64, i64)>,
 }
 
-fn reversals(book: &Book<'_>, id: LineId, line: &Line) -> Vec<Reversal> {
+fn reversals(book: &Book<'_>, id: LineId, seen: &Seen<Line>) -> Vec<Reversal> {
+    let line = &seen.value;
     let mut reversals = Vec::new();
     for (refund_id, refund, row) in book.refund_rows.get(&id).into_iter().flatten() {
         let no_money = row.subtotal_minor == 0 && row.tax_minor == 0;
@@ -198,7 +206,8 @@ fn reversals(book: &Book<'_>, id: LineId, line: &Line) -> Vec<Reversal> {
         });
     }
     // Refund rows have priority: edits reverse only units that none covers.
-    let refunded = book.refunded_units.get(&id).copied().unwrap_or(0);
+    let refunded = book.refunded_units.get(&id).into_iter().flatten().filter(|(at, _)| knows(seen, *at));
+    let refunded: i64 = refunded.map(|(_, units)| units).sum();
     let mut removed = line.quantity - line.current_quantity - refunded;
     for (edit_id, edit) in &book.edits {
         let units = edit.removals.get(&id).copied().unwrap_or(0).min(removed);

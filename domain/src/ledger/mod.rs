@@ -19,13 +19,13 @@ use chrono::{DateTime, Utc};
 use agreed::Agreed;
 
 use crate::{
-    ids::{LineId, OrderId, ProductId, VariantId},
+    ids::{LineId, ProductId, VariantId},
     money::{Currency, divide_half_even},
     order::{AdjustmentKind, Order, Refund, RefundLine, Terms},
 };
 
 /// Version of the derivation. Shown with every figure.
-pub const DEFINITION: u32 = 1;
+pub const DEFINITION: u32 = 2;
 
 /// Why a row exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -231,7 +231,7 @@ pub fn difference(before: &Sales, after: &Sales) -> Vec<(Dimensions, Amounts)> {
 
 /// All sales of an order. Empty until a snapshot of it is known, for test orders and for deleted ones.
 #[must_use]
-pub fn sales_of(_id: OrderId, order: &Order) -> Sales {
+pub fn sales_of(order: &Order) -> Sales {
     let Some(terms) = &order.terms else {
         return Sales::new();
     };
@@ -266,8 +266,8 @@ struct Book<'a> {
     edits: Vec<(u64, &'a crate::order::Edit)>,
     /// Rows of those refunds, by the line that they give back, in the refunds' order.
     refund_rows: BTreeMap<LineId, Vec<(u64, &'a Refund, &'a RefundLine)>>,
-    /// Units of each line in any refund, booked or not.
-    refunded_units: BTreeMap<LineId, i64>,
+    /// Units of each line in any refund, booked or not, and when.
+    refunded_units: BTreeMap<LineId, Vec<(DateTime<Utc>, i64)>>,
     sales: Sales,
 }
 
@@ -287,9 +287,11 @@ impl<'a> Book<'a> {
                 refund_rows.entry(row.line_id).or_default().push((*id, *refund, row));
             }
         }
-        let mut refunded_units = BTreeMap::new();
-        for row in order.refunds.values().flat_map(|refund| &refund.value.lines) {
-            *refunded_units.entry(row.line_id).or_insert(0) += row.units;
+        let mut refunded_units: BTreeMap<LineId, Vec<_>> = BTreeMap::new();
+        for refund in order.refunds.values().map(|refund| &refund.value) {
+            for row in &refund.lines {
+                refunded_units.entry(row.line_id).or_default().push((refund.at, row.units));
+            }
         }
         Self { order, terms, placed_at, agreed, refunds, edits, refund_rows, refunded_units, sales: Sales::new() }
     }

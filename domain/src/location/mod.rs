@@ -1,6 +1,7 @@
 //! A place that stock lies at: a [`Document`].
 
-pub mod samples;
+#[cfg(test)]
+pub(crate) mod samples;
 
 use serde::{Deserialize, Serialize};
 

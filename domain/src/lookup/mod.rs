@@ -15,7 +15,8 @@ use crate::{
     redaction::Actor,
 };
 
-pub mod samples;
+#[cfg(test)]
+pub(crate) mod samples;
 
 /// A look.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

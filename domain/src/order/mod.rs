@@ -13,7 +13,8 @@ mod agreement;
 mod command;
 mod event;
 mod parts;
-pub mod samples;
+#[cfg(test)]
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 

@@ -166,7 +166,7 @@ fn a_refund_before_its_order_is_kept() {
         OrderCommand::ObserveRefund { version: version(5, 5), order_id: ORDER, id: RefundId(1), refund: refund(1) };
     let (events, order) = after([early.clone(), observe(seen(version(1, 1))), early]);
     assert_eq!(events.len(), 2);
-    assert_eq!(sales_of(ORDER, &order).values().map(|amounts| amounts.units).sum::<i64>(), 1);
+    assert_eq!(sales_of(&order).values().map(|amounts| amounts.units).sum::<i64>(), 1);
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_deletion_wins_also_over_what_comes_later() {
     {
         let (events, order) = after(commands);
         assert_eq!(events.len(), 2);
-        assert!(order.deleted && sales_of(ORDER, &order).is_empty());
+        assert!(order.deleted && sales_of(&order).is_empty());
     }
 }
 
@@ -282,7 +282,7 @@ proptest! {
         }
         let (_, other) = after(storm);
         prop_assert_eq!(&other, &order);
-        prop_assert_eq!(sales_of(ORDER, &other), sales_of(ORDER, &order));
+        prop_assert_eq!(sales_of(&other), sales_of(&order));
     }
 
     #[test]
@@ -291,7 +291,7 @@ proptest! {
         let (mut state, mut before, mut sum) = (Order::default(), Sales::new(), Sales::new());
         for event in events {
             state.apply(event);
-            let now = sales_of(ORDER, &state);
+            let now = sales_of(&state);
             for (row, amounts) in difference(&before, &now) {
                 let total = sum.entry(row).or_default();
                 total.units += amounts.units;
@@ -305,7 +305,7 @@ proptest! {
             before = now;
         }
         sum.retain(|_, amounts| !amounts.is_zero());
-        prop_assert_eq!(sum, sales_of(ORDER, &order));
+        prop_assert_eq!(sum, sales_of(&order));
     }
 }
 

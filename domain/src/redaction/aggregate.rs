@@ -160,6 +160,8 @@ impl Redaction {
             C::Confirm(said) if said.by == request.by => return Err(RedactionError::SamePerson),
             C::Confirm(_) if self.confirmed_by.is_some() => return Ok(None),
             C::Confirm(said) => E::RedactionConfirmed(said),
+            // The hold is on the person: it must not end unseen, with a request that it was put on.
+            C::Cancel(_) if self.is_legally_held() => return Err(RedactionError::Held),
             C::Cancel(said) => E::RedactionCancelled(said),
             C::Erase(_) if self.hold.is_some() => return Err(RedactionError::Held),
             C::Erase(erased) if self.due_at().is_none_or(|due| erased.at < due) => return Err(RedactionError::NotDue),

@@ -5,7 +5,8 @@
 
 mod aggregate;
 mod event;
-pub mod samples;
+#[cfg(test)]
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 

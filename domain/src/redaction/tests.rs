@@ -74,6 +74,8 @@ fn a_legal_hold_is_in_the_way_until_it_is_released() {
     assert_eq!(after(vec![request(), hold(), erase(11)]), (Err(RedactionError::Held), Some(Status::Held)));
     assert_eq!(after(vec![request(), hold(), hold()]), (Err(RedactionError::Held), Some(Status::Held)));
     assert_eq!(after(vec![request(), hold(), release(), erase(11)]), (Ok(1), Some(Status::Erased)));
+    assert_eq!(after(vec![request(), hold(), cancel()]), (Err(RedactionError::Held), Some(Status::Held)));
+    assert_eq!(after(vec![request(), hold(), release(), cancel()]), (Ok(1), Some(Status::Cancelled)));
 }
 
 #[test]

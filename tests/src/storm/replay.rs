@@ -64,11 +64,11 @@ pub async fn replay(domain: &str, deliveries: impl Iterator<Item = &Delivered>) 
             }
         }
     }
-    orders.iter().map(|(id, order)| (id.0, expected(*id, order))).collect()
+    orders.iter().map(|(id, order)| (id.0, expected(order))).collect()
 }
 
-fn expected(id: OrderId, order: &Order) -> Expected {
-    let sales = sales_of(id, order);
+fn expected(order: &Order) -> Expected {
+    let sales = sales_of(order);
     let of_goods = sales.iter().filter(|(row, _)| matches!(row.line_type, LineType::Product | LineType::Adjustment));
     let sold = sales.iter().filter(|(row, _)| row.line_type == LineType::Product && !row.is_reversal);
     let net = of_goods.map(|(_, amounts)| amounts.net_minor).sum();

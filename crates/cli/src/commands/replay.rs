@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::Context;
-use chrono::TimeDelta;
 use compliance::audit;
 use event_store::Selection;
 use futures::TryStreamExt;
@@ -26,11 +25,7 @@ pub async fn run(environment: &Environment, args: ReplayArgs) -> anyhow::Result<
     let up_to = match args.as_of {
         None => head,
         Some(AsOf::Position(position)) => head.min(position),
-        // What was recorded at that very instant is in it.
-        Some(AsOf::Instant(at)) => match at.checked_add_signed(TimeDelta::microseconds(1)) {
-            Some(after) => tx.last_before(after).await?,
-            None => head,
-        },
+        Some(AsOf::Instant(at)) => tx.position_at(at).await?,
     };
     tx.commit().await?;
     let selection = Selection {

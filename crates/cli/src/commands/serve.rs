@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use api::{App, MetricsPage, ServerOptions, router, side_router};
+use api::{App, MetricsPage, ServerOptions, Turns, router, side_router};
 use chrono::Utc;
 use compliance::Book;
 use event_store::Database;
@@ -18,7 +18,7 @@ use projector::{Worker, WorkerOptions};
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
-    sync::{Notify, Semaphore},
+    sync::Notify,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -236,8 +236,8 @@ fn app(
         environment: environment.environment.as_str().into(),
         edge: Arc::new(edge),
         // Of a machine's memory, and of its connections: the rest is for what merchants look at and Shopify sends.
-        verifying: Arc::new(Semaphore::new(2)),
-        adding_up: Arc::new(Semaphore::new(2)),
+        verifying: Arc::new(Turns::new(2)),
+        adding_up: Arc::new(Turns::new(2)),
         redaction_hold_hours: environment.redaction_hold_hours,
         signing: environment.signing_keys_if_any()?.map(Arc::new),
     })
