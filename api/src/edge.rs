@@ -1,7 +1,7 @@
 //! What stands between the accept loop and every route: who may call from a browser, how often, and the headers that
 //! every answer carries.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Request, State},
@@ -37,9 +37,14 @@ impl Edge {
         Self { metrics: None, limits, trusted_proxies, is_https, cors: cors(origins) }
     }
 
+    /// Who calls, as far as proxies are trusted.
+    pub(crate) fn client(&self, headers: &HeaderMap, peer: Option<Peer>) -> IpAddr {
+        client_of(peer, headers, self.trusted_proxies)
+    }
+
     /// Counts a request of a client.
     pub(crate) async fn count(&self, headers: &HeaderMap, peer: Option<Peer>, forged: bool) -> Option<Decision> {
-        let client = client_of(peer, headers, self.trusted_proxies);
+        let client = self.client(headers, peer);
         self.limits.count(if forged { Counted::Forger(client) } else { Counted::Client(client) }).await
     }
 }

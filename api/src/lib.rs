@@ -3,6 +3,7 @@
 //! To add an endpoint: a file in `routes/`, and a line in `routes()`. What its `#[utoipa::path]` says goes into the document.
 
 mod auth;
+mod body_budget;
 mod edge;
 mod error;
 mod figures;

@@ -1,6 +1,6 @@
 //! Deliveries from Shopify: signature first, then durability, then the answer.
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, io, net::IpAddr, time::Duration};
 
 use axum::{
     Extension,
@@ -14,11 +14,11 @@ use http_body_util::BodyExt;
 use ingest::{Accepted, Delivery};
 use secrecy::ExposeSecret;
 use shopify::{ShopDomain, signature};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa::IntoParams;
 
 use crate::{
     ApiError, App, Peer,
+    body_budget::BodyBytes,
     metrics::{WebhookOutcome, count_webhook},
 };
 
@@ -26,8 +26,6 @@ use crate::{
 const MAX_BODY_BYTES: usize = 5 * 1024 * 1024;
 /// Shopify hangs up after 5 s: by then it must know to send again.
 const STORE_TIMEOUT: Duration = Duration::from_secs(4);
-/// Of bodies that are being read, over all connections, in bytes: whoever can connect can send some.
-static BUDGET: Semaphore = Semaphore::const_new(256 * 1024 * 1024);
 /// A header that is longer says nothing that is kept.
 const MAX_HEADER_CHARS: usize = 255;
 
@@ -75,7 +73,8 @@ pub async fn receive(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
-    counted(&app, peer, &headers, accept(&app, None, &headers, body).await).await
+    let peer = peer.map(|Extension(peer)| peer);
+    counted(&app, peer, &headers, accept(&app, peer, None, &headers, body).await).await
 }
 
 /// Takes a delivery of a topic: orders_create is orders/create.
@@ -101,14 +100,15 @@ pub async fn receive_topic(
 ) -> Result<StatusCode, ApiError> {
     // A path that is no text names no topic.
     let topic = topic.ok().map(|Path(topic)| topic);
-    counted(&app, peer, &headers, accept(&app, topic.as_deref(), &headers, body).await).await
+    let peer = peer.map(|Extension(peer)| peer);
+    counted(&app, peer, &headers, accept(&app, peer, topic.as_deref(), &headers, body).await).await
 }
 
 /// Counts a delivery by what became of it. A client that sends many whose signature does not fit is told to wait; that
 /// is said after the signature was looked at, so that a signed one passes whatever else came from the same address.
 async fn counted(
     app: &App,
-    peer: PeerOf,
+    peer: Option<Peer>,
     headers: &HeaderMap,
     accepted: Result<Accepted, ApiError>,
 ) -> Result<StatusCode, ApiError> {
@@ -121,7 +121,7 @@ async fn counted(
         Err(_) => WebhookOutcome::NotStored,
     });
     if matches!(accepted, Err(ApiError::BadSignature)) {
-        let decision = app.edge.count(headers, peer.map(|Extension(peer)| peer), true).await;
+        let decision = app.edge.count(headers, peer, true).await;
         if let Some(refusal) = decision.filter(|decision| !decision.is_allowed) {
             return Err(ApiError::TooManyRequests(refusal.wait_s()));
         }
@@ -129,8 +129,14 @@ async fn counted(
     accepted.map(|_| StatusCode::OK)
 }
 
-async fn accept(app: &App, path: Option<&str>, headers: &HeaderMap, body: Body) -> Result<Accepted, ApiError> {
-    let body = signed_body(app, headers, body).await?;
+async fn accept(
+    app: &App,
+    peer: Option<Peer>,
+    path: Option<&str>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Accepted, ApiError> {
+    let body = signed_body(app, peer, headers, body).await?;
     let text = |name: &str| {
         let value = headers.get(name)?.to_str().ok()?.trim();
         (!value.is_empty() && value.len() <= MAX_HEADER_CHARS).then_some(value)
@@ -161,7 +167,7 @@ async fn accept(app: &App, path: Option<&str>, headers: &HeaderMap, body: Body) 
 }
 
 /// The body's bytes as received, once its signature is found valid. Nothing is parsed before.
-async fn signed_body(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+async fn signed_body(app: &App, peer: Option<Peer>, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     let mut signatures = headers.get_all("x-shopify-hmac-sha256").iter();
     let (Some(header), None) = (signatures.next(), signatures.next()) else {
         return Err(ApiError::BadSignature);
@@ -172,31 +178,32 @@ async fn signed_body(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes
     if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
         return Err(ApiError::Encoded);
     }
-    let (body, _budget) = read(body).await?;
+    let (body, _held) = read(body, app.edge.client(headers, peer)).await?;
     let secrets = app.secrets.iter().map(|secret| secret.expose_secret().as_bytes());
     if signature::is_valid(&body, header, secrets) { Ok(body) } else { Err(ApiError::BadSignature) }
 }
 
-/// Reads a body whose sender is not known yet. The permits are its bytes: they are given back when it is dropped.
-async fn read(mut body: Body) -> Result<(Bytes, SemaphorePermit<'static>), ApiError> {
+/// Reads a body whose sender is not known yet.
+async fn read(mut body: Body, client: IpAddr) -> Result<(Bytes, BodyBytes), ApiError> {
     let too_large = || ApiError::TooLarge(MAX_BODY_BYTES);
     if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
         return Err(too_large());
     }
     let mut bytes = BytesMut::new();
-    let mut budget = BUDGET.try_acquire_many(0).map_err(|_| ApiError::Unavailable(None))?;
+    let mut held = BodyBytes::of(client);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(broken_off)?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > MAX_BODY_BYTES {
             return Err(too_large());
         }
-        let more = u32::try_from(data.len()).map_err(|_| too_large())?;
         // Shopify sends it again when there is room.
-        budget.merge(BUDGET.try_acquire_many(more).map_err(|_| ApiError::Unavailable(None))?);
+        if !held.take(data.len()) {
+            return Err(ApiError::Unavailable(None));
+        }
         bytes.extend_from_slice(&data);
     }
-    Ok((bytes.freeze(), budget))
+    Ok((bytes.freeze(), held))
 }
 
 /// The database's calendar ends before ours does.

@@ -38,7 +38,7 @@ pub mod zone;
 pub use command::Command;
 pub use ids::ShopId;
 pub use money::{Currency, Money, MoneyError};
-pub use personal::{PERSONAL_FIELDS, Personal, PersonalFields, SHOP_FIELDS, Sealable, Sealed, Subject};
+pub use personal::{Field, Personal, PersonalFields, Sealable, Sealed, Subject};
 pub use snapshot::Snapshot;
 pub use version::{Digest, Version};
 pub use zone::Zone;

@@ -169,31 +169,52 @@ impl<T: Serialize + DeserializeOwned> Sealable for Personal<T> {
     }
 }
 
-/// The names of the fields that are about persons; those of the shop's own data are others.
-pub const PERSONAL_FIELDS: [&str; 8] = [
-    "customer.person",
-    "compliance.contact",
-    "order.buyer",
-    "order.discount",
-    "order.line.text",
-    "order.line.properties",
-    "order.refund.note",
-    "order.edit.note",
-];
+macro_rules! fields {
+    ($($field:ident = $name:literal),* $(,)?) => {
+        /// A field that is sealed. Its name, to which its ciphertexts are bound, never changes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "their names say what they are")]
+        pub enum Field {
+            $($field),*
+        }
 
-/// The names of the fields that are the shop's own data.
-pub const SHOP_FIELDS: [&str; 7] = [
-    "discount.title",
-    "inventory.sku",
-    "location.place",
-    "product.text",
-    "product.variant.text",
-    "shop.domain",
-    "shop.profile",
-];
+        impl Field {
+            /// Every one.
+            pub const ALL: &[Self] = &[$(Self::$field),*];
 
-/// Visits every personal field with its subject and the name that its ciphertext is bound to.
-pub type Visit<'a> = &'a mut dyn FnMut(Subject, &'static str, &mut dyn Sealable);
+            /// What its ciphertexts are bound to.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$field => $name),*
+                }
+            }
+        }
+    };
+}
+
+fields! {
+    // About persons.
+    CustomerPerson = "customer.person",
+    ComplianceContact = "compliance.contact",
+    OrderBuyer = "order.buyer",
+    OrderDiscount = "order.discount",
+    OrderLineText = "order.line.text",
+    OrderLineProperties = "order.line.properties",
+    OrderRefundNote = "order.refund.note",
+    OrderEditNote = "order.edit.note",
+    // The shop's own.
+    DiscountTitle = "discount.title",
+    InventorySku = "inventory.sku",
+    LocationPlace = "location.place",
+    ProductText = "product.text",
+    ProductVariantText = "product.variant.text",
+    ShopDomain = "shop.domain",
+    ShopProfile = "shop.profile",
+}
+
+/// Visits every personal field with its subject.
+pub type Visit<'a> = &'a mut dyn FnMut(Subject, Field, &mut dyn Sealable);
 
 /// A command that carries personal fields. All of them are visited: one that is left out cannot be stored,
 /// because a clear value refuses to be serialised.

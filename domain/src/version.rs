@@ -23,7 +23,7 @@ pub struct Version {
     pub revision: u32,
 }
 
-/// The first 16 bytes of a body's SHA-256.
+/// By which a body is known: 16 bytes, made under the key of the shop that it came to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 16]);
 

@@ -48,7 +48,7 @@ pub struct Explained {
     pub topic: Option<String>,
     /// Shopify's id of the delivery; `sync:` and a digest for a document.
     pub webhook_id: Option<String>,
-    /// SHA-256 of the body.
+    /// By which the body is known in this shop.
     pub body_digest: Option<String>,
     /// In the inbox.
     pub delivery: Option<String>,

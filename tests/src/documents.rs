@@ -13,6 +13,7 @@ use domain::{
 use rand::{RngExt, rngs::StdRng};
 use serde_json::{Value, json};
 use shopify::{Context, ORDER_DOCUMENT, Translation, translate};
+use vault::ShopKey;
 
 use crate::random::Delivery;
 
@@ -107,13 +108,14 @@ pub fn document_of(id: OrderId, order: &Order, updated_at: DateTime<Utc>) -> Val
 }
 
 /// Documents of a history's orders: of each one as it was at some moment of it, and of each one at its end. Orders that were
-/// deleted have none, nor those of which random refunds gave back more than there was: no shop books a negative reversal.
-pub fn documents_of(rng: &mut StdRng, history: &[Delivery]) -> (Vec<Delivery>, Vec<Delivery>) {
+/// deleted have none (of two bodies of one instant that one counts which does in a shop of that key), nor those of which random refunds gave back more than there was: no shop books a negative reversal.
+pub fn documents_of(rng: &mut StdRng, key: &ShopKey, history: &[Delivery]) -> (Vec<Delivery>, Vec<Delivery>) {
     let mut orders: BTreeMap<u64, Vec<OrderCommand>> = BTreeMap::new();
     for delivery in history {
         let context = Context {
             topic: delivery.topic,
             triggered_at: delivery.triggered_at,
+            digest: key.body_digest(delivery.body.to_string().as_bytes()),
             received_at: DateTime::default(),
             domain: &"documents.myshopify.com".parse().expect("a domain"),
             shopify_id: None,

@@ -30,7 +30,7 @@ pub use ask::{number, until};
 pub use database::{Cluster, Login, TestDatabase};
 pub use process::{Ecomdash, bare_command, binary, command_on, free_folder, run, with_clock};
 pub use redis::Redis;
-pub use shop::{Metrics, SECRET, Shop, issue_token, new_shop, said, why};
+pub use shop::{Metrics, SECRET, Shop, issue_token, key_of, new_shop, said, share_key, why};
 
 use std::{io::Write, path::PathBuf};
 

@@ -9,7 +9,9 @@ use event_store::{Database, StoreError};
 use ingest::Registration;
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 use uuid::Uuid;
+use vault::ShopKey;
 
 /// What the tests' deliveries are signed with. No process may ever say it, in any spelling: other signs than letters are
 /// in it, so that each is another text.
@@ -34,6 +36,22 @@ pub async fn new_shop(store: &Database) -> ShopId {
     event_store::create_shop(&mut tx).await.expect("a log");
     tx.commit().await.expect("the database");
     shop
+}
+
+/// A shop's key: it decides which of two bodies of one instant is taken for the newer.
+pub async fn key_of(store: &Database, shop: ShopId) -> ShopKey {
+    let mut tx = store.begin(shop).await.expect("the database");
+    event_store::shop_key(&mut tx).await.expect("a key")
+}
+
+/// Gives a shop of which nothing but its registration is told the key of another, so that both take the same of two bodies of
+/// one instant for the newer.
+pub async fn share_key(store: &Database, superuser: &mut PgConnection, of: ShopId, with: ShopId) {
+    let wrapped = store.ring().wrap(with, &key_of(store, of).await);
+    let update = sqlx::query("UPDATE shop_keys SET wrapped = $2 WHERE shop_id = $1").bind(with.0).bind(wrapped);
+    update.execute(&mut *superuser).await.expect("a shop");
+    let keys = sqlx::query("DELETE FROM subject_keys WHERE shop_id = $1").bind(with.0);
+    keys.execute(superuser).await.expect("a shop");
 }
 
 /// A token.

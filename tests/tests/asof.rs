@@ -9,6 +9,7 @@ use ecomdash_tests::{
     bodies::{edit, line, order, refund},
     documents::{agreement, document, documents_of, line_sale},
     figures::{PERIODS, answer, answers, assert_restatements_add_up, assert_same, cut, deliver, digits},
+    key_of,
     random::{Made, history, rng, seed, storm},
 };
 use event_store::Metadata;
@@ -85,7 +86,7 @@ async fn answers_as_of_any_position_are_those_of_a_log_that_ends_there() {
     let mut made = Made::default();
     // A part in order, the rest doubled and shuffled, with documents in between.
     let mut told = history(&mut rng, ORDERS, &mut made);
-    let (midway, _) = documents_of(&mut rng, &told);
+    let (midway, _) = documents_of(&mut rng, &key_of(&store, shop.id).await, &told);
     let mut rest = told.split_off(3 * told.len() / 4);
     rest.extend(midway);
     told.extend(storm(&mut rng, &rest, &mut made));

@@ -13,7 +13,9 @@ use ecomdash_tests::{
     catalogue::catalogue,
     documents::documents_of,
     figures::view,
+    key_of,
     random::{Delivery, Made, history, rng, seed, storm},
+    share_key,
 };
 use event_store::{Database, StoreError, verify};
 use ingest::{Receiver, Registration};
@@ -170,6 +172,9 @@ async fn any_order_and_number_of_deliveries_ends_in_the_same_view_and_a_rebuild_
     let database = TestDatabase::new().await;
     let store = database.open_with(8);
     let mut superuser = database.superuser().await;
+    // Every shop has its key: so all take the same of two bodies of one instant.
+    let keeper = register(&store, "keeper", "c").await;
+    let key = key_of(&store, keeper).await;
     let mut made = Made::default();
     let mut documents = 0;
     let mut types = BTreeSet::new();
@@ -182,10 +187,11 @@ async fn any_order_and_number_of_deliveries_ends_in_the_same_view_and_a_rebuild_
         if round % 2 == 1 {
             let name = format!("r{round}w");
             let shop = register(&store, &name, "c").await;
+            share_key(&store, &mut superuser, keeper, shop).await;
             deliver(&store, &format!("c-{name}.myshopify.com"), &history).await;
             settle(&store, &mut superuser).await;
             let by_webhook = days(&mut superuser, shop).await;
-            let (midway, at_the_end) = documents_of(&mut rng, &history);
+            let (midway, at_the_end) = documents_of(&mut rng, &key, &history);
             documents += midway.len() + at_the_end.len();
             let middle = history.len() / 2;
             history.splice(middle..middle, midway);
@@ -199,6 +205,7 @@ async fn any_order_and_number_of_deliveries_ends_in_the_same_view_and_a_rebuild_
         for way in 0..WAYS {
             let name = format!("r{round}w{way}");
             let shop = register(&store, &name, "c").await;
+            share_key(&store, &mut superuser, keeper, shop).await;
             let domain = format!("c-{name}.myshopify.com");
             // The first in order and once; the others shuffled and doubled, in batches of other sizes.
             let deliveries = if way == 0 { history.clone() } else { storm(&mut rng, &history, &mut made) };

@@ -14,7 +14,7 @@ use domain::{
 use ecomdash_tests::fixtures;
 use futures::FutureExt;
 use serde_json::Value;
-use shopify::{Context, Translation, translate};
+use shopify::{Context, Translation, body_digest, translate};
 
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures.tsv");
 
@@ -45,6 +45,7 @@ fn outcome(topic: &str, body: &[u8]) -> String {
     let context = Context {
         topic,
         triggered_at: None,
+        digest: body_digest(body),
         received_at: Utc::now(),
         domain: &domain,
         shopify_id: None,
@@ -170,6 +171,7 @@ fn totals(body: &Value) -> Option<(i64, i64, i64)> {
     let context = Context {
         topic: "orders/updated",
         triggered_at: None,
+        digest: body_digest(body.to_string().as_bytes()),
         received_at: Utc::now(),
         domain: &"fixture.myshopify.com".parse().unwrap(),
         shopify_id: None,

@@ -115,6 +115,7 @@ fn commands_of(delivery: &Delivery) -> Vec<Command> {
     let context = Context {
         topic: delivery.topic,
         triggered_at: delivery.triggered_at,
+        digest: shopify::body_digest(delivery.body.to_string().as_bytes()),
         received_at: "2026-11-20T12:00:00Z".parse().unwrap(),
         domain: &domain,
         shopify_id: None,

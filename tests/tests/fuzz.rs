@@ -41,6 +41,7 @@ fn commands(topic: &str, body: &[u8]) -> Vec<Command> {
     let context = Context {
         topic,
         triggered_at: None,
+        digest: shopify::body_digest(body),
         received_at,
         domain: &domain,
         shopify_id: None,

@@ -18,7 +18,7 @@ use ecomdash_tests::{
     planted::{PLANTED, World as Planted, bodies, every_row, opened},
     random::{Delivery, Made, history, rng, seed, storm},
     search::Search,
-    until,
+    share_key, until,
 };
 use event_store::{Database, shop_key, verify};
 use projector::{RebuildOptions, rebuild};
@@ -289,6 +289,7 @@ async fn whenever_persons_are_erased_no_figure_moves_and_nothing_of_them_comes_b
         let erased: BTreeSet<usize> = persons.into_iter().chain([number_of_world]).collect();
         let erasures = erasures(&mut rng, &erased);
         let world = world(format!("SEED={seed} world {number_of_world}")).await;
+        share_key(&store, &mut superuser, whole.shop.id, world.shop.id).await;
         let why = &world.why;
         // In the first one everything comes as it did where nobody was erased.
         let is_in_order = number_of_world == 0;

@@ -12,7 +12,7 @@ use ecomdash_tests::{
     bodies::{line, order, refund},
     command_on,
     documents::documents_of,
-    free_folder,
+    free_folder, key_of,
     random::{Delivery, Made, history, rng, seed},
     run,
     storm::{history::Delivered, replay::replay},
@@ -31,7 +31,7 @@ async fn reconcile(database: &TestDatabase, shop: &Shop, rng: &mut StdRng, all: 
         body["order_id"].as_u64().or(body["order_edit"]["order_id"].as_u64()).or(body["id"].as_u64()).expect("an order")
     };
     let orders: BTreeSet<u64> = missing.iter().map(id_of).collect();
-    let (_, documents) = documents_of(rng, all);
+    let (_, documents) = documents_of(rng, &key_of(&database.open_with(1), shop.id).await, all);
     let is_wanted =
         |id: &str| id.rsplit('/').next().and_then(|id| id.parse().ok()).is_some_and(|id| orders.contains(&id));
     let lines: String = documents
@@ -65,7 +65,7 @@ async fn r_50_doubled_shuffled_late_and_missing_deliveries() {
     let database = TestDatabase::new().await;
     let server = Ecomdash::up(&database);
     let shop = Shop::register(&database.open_with(1), &server.url, "America/New_York", "USD").await;
-    let expected = replay(&shop.domain, delivered(&all).iter()).await;
+    let expected = replay(&shop.domain, &key_of(&database.open_with(1), shop.id).await, delivered(&all).iter()).await;
     let wanted: BTreeMap<u64, (i64, i64)> =
         expected.iter().filter_map(|(id, expected)| Some((*id, expected.listed?))).collect();
     // Of one order everything: else it may be that all that is missing was told again later.

@@ -147,6 +147,7 @@ fn commands_of(delivery: &Delivery) -> Vec<Command> {
     let context = Context {
         topic: &delivery.topic,
         triggered_at: Some(delivery.triggered_at),
+        digest: shopify::body_digest(delivery.body.as_bytes()),
         received_at: now(),
         domain: &delivery.domain.parse().unwrap(),
         shopify_id: None,

@@ -37,6 +37,7 @@ fn told(topic: &str, body: &Value) -> Command {
     let context = Context {
         topic,
         triggered_at: None,
+        digest: shopify::body_digest(body.as_bytes()),
         received_at: Utc::now(),
         domain: &domain,
         shopify_id: None,

@@ -124,7 +124,7 @@ struct FactOrigin {
     /// Shopify's, of the delivery; a document's is made of its digest.
     #[schema(required)]
     webhook_id: Option<String>,
-    /// SHA-256 of the body, in hexadecimal digits.
+    /// By which the body is known in this shop, in hexadecimal digits: a digest under the shop's key.
     #[schema(required)]
     body_digest: Option<String>,
     /// In the inbox.

@@ -18,7 +18,11 @@ use event_store::{ShopTx, StoreError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::redactions::{MatchInfo, PageQuery, ReasonRequest, bad, customer_named, id_of, reason_of};
+use super::{
+    page::{PageQuery, cut},
+    redactions::{MatchInfo, customer_named},
+    said::{ReasonRequest, bad, id_of, reason_of},
+};
 use crate::{ApiError, App, auth::Handler};
 
 const UNKNOWN: ApiError = ApiError::NotFound("no such export");
@@ -146,7 +150,7 @@ pub async fn list(
     let (cursor, limit) = query.checked()?;
     let mut tx = app.database.begin_reading(handler.shop).await?;
     let mut page = compliance::exports(&mut tx, cursor.as_deref(), limit + 1).await?;
-    let next_cursor = super::redactions::cut(&mut page, limit).map(|(id, _)| id.clone());
+    let next_cursor = cut(&mut page, limit).map(|(id, _)| id.clone());
     let items = page.into_iter().map(|(id, export)| ExportInfo::of(id, export)).collect();
     Ok(Json(Exports { items, next_cursor }))
 }
@@ -241,8 +245,7 @@ pub async fn renew(
 
 async fn tell(handler: Handler, app: &App, id: String, command: ExportCommand) -> Result<Json<ExportInfo>, ApiError> {
     let mut tx = app.database.begin(handler.shop).await?;
-    compliance::tell_export(&mut tx, &id, command, &handler.actor()).await.map_err(refused)?;
-    ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
+    compliance::act_on_export(&mut tx, &id, command, &handler.actor()).await.map_err(refused)?;
     let shown = shown(&mut tx, id).await?;
     tx.commit().await?;
     Ok(shown)

@@ -11,6 +11,7 @@ use read_models::orders::{self, Cursor, OrderRow};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::page::{cut, limit_of};
 use crate::{
     ApiError, App,
     auth::CurrentShop,
@@ -35,11 +36,7 @@ pub struct PageQuery {
 impl PageQuery {
     /// How many are asked for.
     pub fn limit(&self) -> Result<i64, ApiError> {
-        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(ApiError::BadRequest(format!("`limit` is not between 1 and {MAX_LIMIT}").into()));
-        }
-        Ok(limit)
+        limit_of(self.limit, DEFAULT_LIMIT, MAX_LIMIT)
     }
 }
 
@@ -104,11 +101,7 @@ pub async fn orders(
     let after = query.cursor.as_deref().map(read_cursor).transpose()?;
     let mut figures = Figures::open(&app, shop, "orders").await?;
     let mut rows = orders::page(&mut figures.tx, shop.id, after, limit + 1).await?;
-    let has_more = i64::try_from(rows.len()).is_ok_and(|count| count > limit);
-    if has_more {
-        rows.pop();
-    }
-    let next_cursor = rows.last().filter(|_| has_more).map(|row| write_cursor((row.placed_at, row.order_id)));
+    let next_cursor = cut(&mut rows, limit).map(|row| write_cursor((row.placed_at, row.order_id)));
     Ok(Json(Orders { items: rows.into_iter().map(Item::from).collect(), next_cursor, as_of: figures.as_of }))
 }
 

@@ -10,20 +10,22 @@ use axum::{
     http::StatusCode,
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use compliance::{Answer, Ask, LegalHolds, Match, OtherHold, Reason, Whom};
+use compliance::{Answer, Ask, LegalHolds, Match, OtherHold, Whom};
 use domain::{
     ids::{CustomerId, OrderId},
     redaction::{Erased, Receipt, Redaction, RedactionCommand, RedactionError, Request, Said, Status},
 };
 use event_store::{ShopTx, StoreError};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use vault::ContactKey;
 
+use super::{
+    page::{PageQuery, cut},
+    said::{ReasonRequest, bad, id_of, reason_of},
+};
 use crate::{ApiError, App, auth::Handler};
 
-const DEFAULT_LIMIT: i64 = 25;
-const MAX_LIMIT: i64 = 100;
 const UNKNOWN: ApiError = ApiError::NotFound("no such redaction");
 
 /// Who is to be erased, and why: a customer by one of `customer_id`, `order_id`, `email` and `phone`, or the shop.
@@ -136,55 +138,6 @@ pub struct Redactions {
     /// Of the next page; `null` on the last one.
     #[schema(required)]
     next_cursor: Option<String>,
-}
-
-/// Which page.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct PageQuery {
-    /// At most so many; 25 where it is left out.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<i64>,
-    /// `next_cursor` of the page before; the first page where it is left out.
-    cursor: Option<String>,
-}
-
-impl PageQuery {
-    /// The cursor and the limit.
-    pub(super) fn checked(self) -> Result<(Option<String>, i64), ApiError> {
-        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(bad("`limit` is not between 1 and 100"));
-        }
-        // The database takes no zero byte, and no id has one.
-        Ok((self.cursor.filter(|cursor| !cursor.contains('\0')), limit))
-    }
-}
-
-/// Cuts a page to its limit, where one more was asked for to see whether there is one. Returns the last one if there is.
-pub(super) fn cut<T>(page: &mut Vec<T>, limit: i64) -> Option<&T> {
-    let has_more = i64::try_from(page.len()).is_ok_and(|count| count > limit);
-    if has_more {
-        page.pop();
-    }
-    page.last().filter(|_| has_more)
-}
-
-/// Why something is done.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ReasonRequest {
-    /// Which law or case; kept for ever, so without anybody's address or number.
-    #[schema(max_length = 200)]
-    reason: String,
-}
-
-impl ReasonRequest {
-    /// The word of whoever asks, for this reason.
-    pub(super) fn said(body: Result<Json<Self>, JsonRejection>, by: &str, at: DateTime<Utc>) -> Result<Said, ApiError> {
-        let Json(Self { reason }) = body?;
-        Ok(reason_of(&reason)?.said_by(by, at))
-    }
 }
 
 /// Asks that a customer be erased, or the shop. It is waited with, so that it can be cancelled, unless another person confirms
@@ -439,7 +392,7 @@ async fn act(
     let by = handler.actor();
     let command = command(ReasonRequest::said(body, &by, (app.clock)())?);
     let mut tx = app.database.begin(handler.shop).await?;
-    if let Err(error) = compliance::tell(&mut tx, &id, command, &by).await {
+    if let Err(error) = compliance::act(&mut tx, &id, command, &by).await {
         return Err(match error {
             StoreError::Refused(reason) => match reason.downcast::<RedactionError>() {
                 Ok(reason) if *reason == RedactionError::Unknown => UNKNOWN,
@@ -449,24 +402,8 @@ async fn act(
             other => other.into(),
         });
     }
-    ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
     tx.commit().await?;
     let mut tx = app.database.begin_reading(handler.shop).await?;
     let redaction: Redaction = tx.load(&id).await?;
     told(&mut tx, id, redaction).await
-}
-
-/// The database takes no zero byte, and no id has one.
-pub(super) fn id_of(path: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
-    let Path(id) = path?;
-    if id.contains('\0') { Err(ApiError::NotFound("no such id")) } else { Ok(id) }
-}
-
-/// Why something is to be.
-pub(super) fn reason_of(text: &str) -> Result<Reason, ApiError> {
-    text.parse().map_err(|fault| ApiError::BadRequest(format!("`reason`: {fault}").into()))
-}
-
-pub(super) fn bad(detail: &'static str) -> ApiError {
-    ApiError::BadRequest(detail.into())
 }

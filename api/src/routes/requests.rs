@@ -10,11 +10,11 @@ use domain::{export::ExportStatus, redaction::Status};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::redactions::bad;
+use super::{
+    page::{DEFAULT_LIMIT, MAX_LIMIT, limit_of},
+    said::bad,
+};
 use crate::{ApiError, App, auth::Handler};
-
-const DEFAULT_LIMIT: i64 = 25;
-const MAX_LIMIT: i64 = 100;
 
 /// Which of them.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -109,10 +109,7 @@ pub async fn list(
     query: Result<Query<RequestsQuery>, QueryRejection>,
 ) -> Result<Json<Requests>, ApiError> {
     let Query(query) = query?;
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(bad("`limit` is not between 1 and 100"));
-    }
+    let limit = limit_of(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let cursor = query.cursor.as_deref().map_or(Ok(i64::MAX), str::parse);
     let mut before: i64 = cursor.map_err(|_| bad("`cursor` is not one that an answer gave"))?;
     let only_open = query.open.unwrap_or(false);

@@ -13,18 +13,17 @@ use domain::Currency;
 use event_store::EventHeading;
 use ingest::{DirectoryEntry, InboxCounts};
 use read_models::{Parked, parked};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use shopify::ShopDomain;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
+use super::page::{DEFAULT_LIMIT, MAX_LIMIT, PageQuery, cut, limit_of};
 use crate::{
     ApiError, App,
     auth::{Caller, CurrentShop, Role},
     figures::{AsOf, Figures},
 };
 
-const DEFAULT_LIMIT: i64 = 25;
-const MAX_LIMIT: i64 = 100;
 /// How many of a shop's last events are shown.
 const LAST_EVENTS: i64 = 10;
 
@@ -146,17 +145,6 @@ struct ParkedReadModel {
     build: String,
 }
 
-/// Which page.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct PageQuery {
-    /// At most so many; 25 where it is left out.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<i64>,
-    /// `next_cursor` of the page before; the first page where it is left out.
-    cursor: Option<String>,
-}
-
 /// The shops by domain, and how far their figures are: every shop for operators, everyone else's own.
 #[utoipa::path(
     get, path = "/api/shops", tag = "shops",
@@ -175,10 +163,7 @@ pub async fn shops(
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Json<Shops>, ApiError> {
     let Query(query) = query?;
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(ApiError::BadRequest(format!("`limit` is not between 1 and {MAX_LIMIT}").into()));
-    }
+    let limit = limit_of(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let after = query.cursor.as_deref().map(str::parse::<ShopDomain>).transpose();
     let after = after.map_err(|_| ApiError::BadRequest("`cursor` is not one that a page answered".into()))?;
     let mut fleet = app.database.begin_fleet().await?;
@@ -188,11 +173,7 @@ pub async fn shops(
         None => ingest::page_of_shops(&mut fleet, after.as_ref(), limit + 1).await?,
     };
     fleet.commit().await?;
-    let has_more = i64::try_from(entries.len()).is_ok_and(|count| count > limit);
-    if has_more {
-        entries.pop();
-    }
-    let next_cursor = entries.last().filter(|_| has_more).map(|entry| entry.domain.to_string());
+    let next_cursor = cut(&mut entries, limit).map(|entry| entry.domain.to_string());
     let (mut items, mut unreadable) = (Vec::with_capacity(entries.len()), Vec::new());
     for entry in entries {
         let (domain, shop_id) = (entry.domain.to_string(), entry.shop.to_string());

@@ -63,16 +63,24 @@ pub async fn ask_export(
         request: None,
         several: Vec::new(),
     };
-    tell_export(tx, &id, ExportCommand::Request(request), by).await?;
-    ingest::enqueue(tx, ingest::REDACT, 0.0).await?;
+    act_on_export(tx, &id, ExportCommand::Request(request), by).await?;
     Ok(ExportAnswer::Asked(id))
+}
+
+/// What somebody says of an export, as `by`. Workers look whether it is to be put together. The caller commits.
+///
+/// # Errors
+/// [`StoreError::Refused`] with a [`domain::export::ExportError`], or [`StoreError`].
+pub async fn act_on_export(tx: &mut ShopTx, id: &str, command: ExportCommand, by: &str) -> Result<(), StoreError> {
+    tell_export(tx, id, command, by).await?;
+    ingest::enqueue(tx, ingest::REDACT, 0.0).await
 }
 
 /// Appends a command to an export, as `by`.
 ///
 /// # Errors
 /// [`StoreError::Refused`] with the aggregate's reason, or [`StoreError`].
-pub async fn tell_export(tx: &mut ShopTx, id: &str, command: ExportCommand, by: &str) -> Result<(), StoreError> {
+async fn tell_export(tx: &mut ShopTx, id: &str, command: ExportCommand, by: &str) -> Result<(), StoreError> {
     append(tx, Command::Export(id.to_owned(), command), by).await
 }
 

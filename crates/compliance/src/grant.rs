@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Command,
-    grant::{Grant, GrantCommand, Issued, Read, Used},
+    grant::{Grant, GrantCommand, GrantError, Issued, Read, Used},
     redaction::Said,
 };
 use event_store::{ShopTx, StoreError};
@@ -20,7 +20,7 @@ pub fn auditor(token: Uuid) -> String {
     format!("auditor {token}")
 }
 
-/// Lets the holder of a token see personal data for so many hours, 72 at most. Returns the grant's id. The caller commits.
+/// Lets the auditor who holds a token see personal data for so many hours, 72 at most. Returns the grant's id. The caller commits.
 ///
 /// # Errors
 /// [`StoreError::Refused`] with a [`domain::grant::GrantError`], or [`StoreError`].
@@ -32,6 +32,17 @@ pub async fn issue(
     by: &str,
     at: DateTime<Utc>,
 ) -> Result<String, StoreError> {
+    let is_auditor = sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM api_tokens
+               WHERE token_id = $1 AND shop_id = $2 AND role = 'auditor'
+                 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())) AS "is_auditor!""#,
+        token,
+        tx.shop().0,
+    );
+    if !is_auditor.fetch_one(&mut **tx).await? {
+        return Err(StoreError::Refused(Box::new(GrantError::NoAuditor)));
+    }
     let id = Uuid::now_v7().to_string();
     let until = at + TimeDelta::hours(hours.min(1_000).into()); // too many are refused below
     let issued = Issued { token: token.to_string(), reason: reason.to_string(), by: by.to_owned(), at, until };

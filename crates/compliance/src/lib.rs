@@ -38,18 +38,27 @@ use crate::{erase::follow_up, export::run_exports};
 pub use book::{Book, Entry, Redone, entries, redo};
 pub use due::{DEADLINE, Demand, Demanded, demands, waiting};
 pub use erase::{Before, erase};
-pub use export::{Document, ExportAnswer, KEPT_FOR, ask_export, exports, fetch, tell_export};
+pub use export::{Document, ExportAnswer, KEPT_FOR, act_on_export, ask_export, exports, fetch};
 pub use hold::{LegalHolds, OtherHold};
 pub use page::page;
 pub use person::{Match, Named, Whom, matches};
 pub use receipt::certify;
 pub use request::{Answer, Ask, Plan, Reason, Who, ask, plan};
 
-/// Appends commands to a redaction, as `by`.
+/// What somebody says of a redaction, as `by`. Workers look whether it is due now. The caller commits.
+///
+/// # Errors
+/// [`StoreError::Refused`] with a [`domain::redaction::RedactionError`], or [`StoreError`].
+pub async fn act(tx: &mut ShopTx, id: &str, command: RedactionCommand, by: &str) -> Result<(), StoreError> {
+    tell(tx, id, command, by).await?;
+    ingest::enqueue(tx, ingest::REDACT, 0.0).await
+}
+
+/// Appends a command to a redaction, as `by`.
 ///
 /// # Errors
 /// [`StoreError::Refused`] with the aggregate's reason, or [`StoreError`].
-pub async fn tell(tx: &mut ShopTx, id: &str, command: RedactionCommand, by: &str) -> Result<(), StoreError> {
+pub(crate) async fn tell(tx: &mut ShopTx, id: &str, command: RedactionCommand, by: &str) -> Result<(), StoreError> {
     append(tx, Command::Redaction(id.to_owned(), command), by).await
 }
 

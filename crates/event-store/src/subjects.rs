@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{PERSONAL_FIELDS, SHOP_FIELDS, Sealed, ShopId, Subject};
+use domain::{Field, Sealed, ShopId, Subject};
 use futures::TryStreamExt;
 use serde_json::Value;
 use vault::{ContactKey, ShopKey, SubjectKey, VaultError};
@@ -53,7 +53,7 @@ impl SealedValue {
 /// [`VaultError::DoesNotOpen`] when it is not this key's.
 pub fn open_sealed(sealed: &Sealed, key: &SubjectKey) -> Result<Vec<u8>, VaultError> {
     // Which field it was sealed for does not stand beside it: it opens as one of them only.
-    let opened = PERSONAL_FIELDS.iter().chain(&SHOP_FIELDS).find_map(|field| key.open(field, sealed).ok());
+    let opened = Field::ALL.iter().find_map(|field| key.open(field.name(), sealed).ok());
     count_opened(SealedThing::Value, opened.ok_or(VaultError::DoesNotOpen))
 }
 

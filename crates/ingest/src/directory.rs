@@ -11,7 +11,10 @@ use uuid::Uuid;
 
 use vault::{ShopKey, VaultError};
 
-use crate::{INGEST, inbox::give_deliveries};
+use crate::{
+    INGEST,
+    inbox::{give_deliveries, known_as},
+};
 
 /// A shop that we know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -358,7 +361,7 @@ async fn claim_deliveries(tx: &mut ShopTx, domain: &ShopDomain) -> Result<(), St
     let key = shop_key(tx).await?;
     loop {
         let rows = sqlx::query!(
-            "SELECT id, body FROM inbox_unclaimed WHERE domain = $1 ORDER BY received_at LIMIT 200",
+            "SELECT id, webhook_id, body_digest, body FROM inbox_unclaimed WHERE domain = $1 ORDER BY received_at LIMIT 200",
             domain.as_str()
         )
         .fetch_all(&mut **tx)
@@ -367,9 +370,15 @@ async fn claim_deliveries(tx: &mut ShopTx, domain: &ShopDomain) -> Result<(), St
             return Ok(());
         }
         let (mut ids, mut bodies, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
-        for row in rows {
+        let (mut webhook_ids, mut digests) = (Vec::new(), Vec::new());
+        for mut row in rows {
             let (body, reason) = match opened(SealedThing::Body, tx.ring().open_unclaimed(row.id, &row.body)) {
-                Ok(body) => (key.body(row.id).seal(&body), None),
+                Ok(body) => {
+                    let digest = key.body_digest(&body);
+                    row.webhook_id = known_as(&row.webhook_id, &row.body_digest, digest);
+                    row.body_digest = digest.0.to_vec();
+                    (key.body(row.id).seal(&body), None)
+                }
                 Err(error @ VaultError::DoesNotOpen) => {
                     tracing::warn!(%shop, id = %row.id, "a delivery's body does not open: it is kept as a dead letter");
                     (row.body, Some(error.to_string()))
@@ -377,6 +386,8 @@ async fn claim_deliveries(tx: &mut ShopTx, domain: &ShopDomain) -> Result<(), St
                 Err(error) => return Err(StoreError::Keys(shop, error)),
             };
             ids.push(row.id);
+            webhook_ids.push(row.webhook_id);
+            digests.push(row.body_digest);
             bodies.push(body);
             reasons.push(reason);
         }
@@ -388,16 +399,19 @@ async fn claim_deliveries(tx: &mut ShopTx, domain: &ShopDomain) -> Result<(), St
              )
              INSERT INTO inbox (shop_id, id, webhook_id, body_digest, topic, triggered_at, event_id, received_at, note,
                                 body, due_at, status, reason, settled_at, subjects_known)
-             SELECT $1, m.id, m.webhook_id, m.body_digest, m.topic, m.triggered_at, m.event_id, m.received_at, m.note,
+             SELECT $1, m.id, b.webhook_id, b.body_digest, m.topic, m.triggered_at, m.event_id, m.received_at, m.note,
                     b.body, now(), CASE WHEN b.reason IS NULL THEN 'pending' ELSE 'dead' END, b.reason,
                     CASE WHEN b.reason IS NOT NULL THEN now() END, b.reason IS NOT NULL
              FROM moved m
-             JOIN UNNEST($2::uuid[], $3::bytea[], $4::text[]) AS b (id, body, reason) ON b.id = m.id
+             JOIN UNNEST($2::uuid[], $3::bytea[], $4::text[], $5::text[], $6::bytea[])
+                  AS b (id, body, reason, webhook_id, body_digest) ON b.id = m.id
              ON CONFLICT ON CONSTRAINT inbox_delivery_key DO NOTHING",
             shop.0,
             &ids,
             &bodies,
             &reasons as &[Option<String>],
+            &webhook_ids,
+            &digests,
         )
         .execute(&mut **tx)
         .await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use event_store::{ShopTx, StoreError};
-use shopify::{ORDER_DOCUMENT, body_digest};
+use shopify::ORDER_DOCUMENT;
 use uuid::Uuid;
 use vault::ShopKey;
 
@@ -21,7 +21,7 @@ pub async fn store_documents(
 ) -> Result<u64, StoreError> {
     let shop = tx.shop();
     // In one order, so that two who store the same ones wait for each other and no more.
-    let by_digest: BTreeMap<_, _> = documents.iter().map(|document| (body_digest(document), document)).collect();
+    let by_digest: BTreeMap<_, _> = documents.iter().map(|document| (key.body_digest(document), document)).collect();
     let (mut ids, mut keys, mut digests, mut bodies) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (digest, document) in by_digest {
         let id = Uuid::now_v7();

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use domain::ShopId;
+use domain::{Digest, ShopId};
 use event_store::{Database, Page, ShopTx, StoreError, shop_key};
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -225,6 +225,11 @@ struct Given {
     body: Vec<u8>,
 }
 
+/// What a delivery is known by, once its body has another digest, which stands in it where it came without an id.
+pub(crate) fn known_as(webhook_id: &str, former: &[u8], digest: Digest) -> String {
+    webhook_id.replace(&hex::encode(former), &digest.to_string())
+}
+
 /// Gives another shop the deliveries that came, and were sent, since an instant, as they came, and leaves it the work of
 /// settling them. The transaction is turned to one shop and to the other, and is the first one's at the end.
 pub(crate) async fn give_deliveries(
@@ -260,14 +265,15 @@ pub(crate) async fn give_deliveries(
         for delivery in page.rows {
             // What does not open is nobody's any more.
             let Ok(body) = key.body(delivery.id).open(&delivery.body) else { continue };
+            let digest = new_key.body_digest(&body);
             sqlx::query!(
                 "INSERT INTO inbox (shop_id, id, webhook_id, body_digest, source, topic, triggered_at, event_id, received_at,
                                     note, body, due_at)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now())",
                 to.0,
                 delivery.id,
-                delivery.webhook_id,
-                delivery.body_digest,
+                known_as(&delivery.webhook_id, &delivery.body_digest, digest),
+                digest.0.as_slice(),
                 delivery.source,
                 delivery.topic,
                 delivery.triggered_at,

@@ -9,7 +9,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use domain::Digest;
 use event_store::{Database, StoreError, unwrap_shop_key, wrapped_shop_key};
-use shopify::{ShopDomain, body_digest};
+use shopify::ShopDomain;
 use uuid::Uuid;
 
 use crate::directory::{DirectoryEntry, find, lock_domain};
@@ -124,8 +124,8 @@ impl Receiver {
     /// `None`: the shop has no key any more that what is stored could be opened with.
     async fn store(&self, known: &Known, delivery: &Delivery<'_>) -> Result<Option<Accepted>, StoreError> {
         let id = Uuid::now_v7();
-        let digest = body_digest(delivery.body);
         let shop_key = unwrap_shop_key(self.database.ring(), known.entry.shop, Some(&known.wrapped))?;
+        let digest = shop_key.body_digest(delivery.body);
         let (key, body) = (delivery.key(digest), shop_key.body(id).seal(delivery.body));
         let stored = self
             .database
@@ -151,7 +151,7 @@ impl Receiver {
 
     async fn store_unclaimed(&self, delivery: &Delivery<'_>) -> Result<Accepted, StoreError> {
         let id = Uuid::now_v7();
-        let digest = body_digest(delivery.body);
+        let digest = self.database.ring().unclaimed_digest(delivery.body);
         let mut fleet = self.database.begin_fleet().await?;
         if let Some(domain) = delivery.domain {
             lock_domain(&mut fleet, domain, false).await?;

@@ -15,6 +15,7 @@ use domain::{
     shop::Shop,
 };
 use event_store::{Envelope, Metadata, ShopTx, StoreError};
+use shopify::body_digest;
 use vault::{ContactKey, ShopKey};
 
 use crate::inbox::{first_sent_after, keeps_all_bodies};
@@ -73,13 +74,17 @@ pub(crate) async fn requests_in(
     tx: &mut ShopTx,
     key: &ShopKey,
     commands: &mut [Command],
+    body: &[u8],
     note: Option<&str>,
 ) -> Result<Vec<Asked>, StoreError> {
     let mut asked = Vec::new();
     for command in commands {
         let Command::Compliance(history, DocumentCommand::Observe { version, value }) = command else { continue };
-        let (body, identity) = (version.digest, identity_of(value, version.digest));
-        // What an earlier release took in is known by what it wrote.
+        // What an earlier release took in is known by what it wrote: that was the body's bare digest.
+        let body = body_digest(body);
+        *history = history.replace(&version.digest.to_string(), &body.to_string());
+        version.digest = body;
+        let identity = identity_of(value, body);
         let known: Observed<ComplianceRequest> = tx.load(history).await?;
         if known.newest.is_none_or(|newest| newest.version.digest != body) {
             version.digest = Digest(key.pseudonym(&[b"request/", &*identity].concat()));

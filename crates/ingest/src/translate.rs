@@ -8,7 +8,7 @@ use std::{
 use futures::FutureExt;
 
 use chrono::{DateTime, Utc};
-use domain::{Command, Currency, shop::Shop};
+use domain::{Command, Currency, Digest, shop::Shop};
 use event_store::{Envelope, Metadata, SealedThing, ShopTx, StoreError, opened, shop_key};
 use shopify::{Context, ORDER_DOCUMENT, REVISION, TranslateError, Translation, translate};
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use vault::VaultError;
 
 use crate::{
     directory::DirectoryEntry,
+    inbox::{InboxStatus, known_as},
     requests::{self, merges_in, requests_in},
     subjects::{About, let_go_of_bodies},
 };
@@ -42,7 +43,6 @@ pub struct Ingested {
     pub is_full: bool,
 }
 
-/// Whose body is let go as it is settled.
 const OF_ERASED: &str = "it was sent before the shop was erased";
 
 struct Pending {
@@ -63,7 +63,10 @@ struct Pending {
 
 enum Verdict {
     Commands(Vec<Command>),
-    Settled { status: &'static str, reason: String },
+    Ignored(&'static str),
+    /// Ignored, too, and its body is let go.
+    OfErased,
+    Dead(String),
 }
 
 /// Why a batch was not settled.
@@ -221,28 +224,33 @@ async fn settle(
         if let Some(Ok(body)) = &body {
             about.read(&key, delivery.id, &delivery.topic, body);
         }
-        match judge(body, entry, currency, delivery) {
+        match judge(body.as_ref().map(Result::as_deref), entry, currency, delivery) {
             Verdict::Commands(mut of_delivery) => {
                 let mut metadata = metadata(delivery);
-                let requests = requests_in(tx, &key, &mut of_delivery, delivery.note.as_deref()).await?;
+                let opened = body.and_then(Result::ok).unwrap_or_default();
+                let requests = requests_in(tx, &key, &mut of_delivery, &opened, delivery.note.as_deref()).await?;
                 if let Some(request) = requests.first() {
-                    let (body, known_by) = (hex::encode(&delivery.body_digest), request.known_by.to_string());
-                    // Without a webhook id, the digest is in its place.
-                    let webhook_id = delivery.webhook_id.replace(&body, &known_by);
-                    metadata = metadata.with("body_digest", known_by).with("webhook_id", webhook_id);
+                    let webhook_id = known_as(&delivery.webhook_id, &delivery.body_digest, request.known_by);
+                    metadata =
+                        metadata.with("body_digest", request.known_by.to_string()).with("webhook_id", webhook_id);
                 }
                 asked.extend(requests);
                 merged.extend(merges_in(&of_delivery, delivery.received_at));
                 commands.extend(of_delivery.into_iter().map(|command| Envelope::new(command, metadata.clone())));
-                settled.push(delivery.id, "translated", None);
+                settled.push(delivery.id, InboxStatus::Translated, None);
             }
-            Verdict::Settled { status, reason } => {
-                if reason == OF_ERASED {
-                    of_erased.insert(delivery.id);
-                }
-                ingested.dead += usize::from(status == "dead");
-                ingested.ignored += usize::from(status == "ignored");
-                settled.push(delivery.id, status, Some(reason));
+            Verdict::OfErased => {
+                of_erased.insert(delivery.id);
+                ingested.ignored += 1;
+                settled.push(delivery.id, InboxStatus::Ignored, Some(OF_ERASED.to_owned()));
+            }
+            Verdict::Ignored(reason) => {
+                ingested.ignored += 1;
+                settled.push(delivery.id, InboxStatus::Ignored, Some(reason.to_owned()));
+            }
+            Verdict::Dead(reason) => {
+                ingested.dead += 1;
+                settled.push(delivery.id, InboxStatus::Dead, Some(reason));
             }
         }
     }
@@ -268,39 +276,42 @@ async fn settle(
 
 /// Reads one delivery. Whatever is wrong with it stays its own.
 fn judge(
-    body: Option<Result<Vec<u8>, VaultError>>,
+    body: Option<Result<&[u8], &VaultError>>,
     entry: &DirectoryEntry,
     currency: Currency,
     delivery: &Pending,
 ) -> Verdict {
-    let dead = |reason: String| Verdict::Settled { status: "dead", reason };
     // A delivery's topic is whatever its sender wrote.
     if delivery.source == "webhook" && delivery.topic == ORDER_DOCUMENT {
-        return Verdict::Settled { status: "ignored", reason: "no webhook has this topic".into() };
+        return Verdict::Ignored("no webhook has this topic");
     }
     if delivery.triggered_at.zip(entry.not_before).is_some_and(|(sent, begin)| sent < begin) {
-        return Verdict::Settled { status: "ignored", reason: OF_ERASED.into() };
+        return Verdict::OfErased;
     }
     let body = match body {
-        None => return dead("the body was purged".into()),
-        Some(Err(error)) => return dead(error.to_string()),
+        None => return Verdict::Dead("the body was purged".into()),
+        Some(Err(error)) => return Verdict::Dead(error.to_string()),
         Some(Ok(body)) => body,
+    };
+    let Ok(digest) = delivery.body_digest.as_slice().try_into() else {
+        return Verdict::Dead("its digest is none".into());
     };
     let context = Context {
         topic: &delivery.topic,
         triggered_at: delivery.triggered_at,
         received_at: delivery.received_at,
+        digest: Digest(digest),
         domain: &entry.domain,
         shopify_id: entry.shopify_id,
         currency,
     };
     // A translation that panics is a fault of ours: one delivery waits for the mended build, the shop goes on.
-    match catch_unwind(AssertUnwindSafe(|| translate(&context, &body))) {
+    match catch_unwind(AssertUnwindSafe(|| translate(&context, body))) {
         Ok(Ok(Translation::Commands(commands))) => Verdict::Commands(commands),
-        Ok(Ok(Translation::Ignored(reason))) => Verdict::Settled { status: "ignored", reason: reason.into() },
-        Ok(Err(error @ TranslateError::OtherShop)) => dead(format!("quarantined: {error}")),
-        Ok(Err(error)) => dead(error.to_string()),
-        Err(_) => dead("the translation panicked".into()),
+        Ok(Ok(Translation::Ignored(reason))) => Verdict::Ignored(reason),
+        Ok(Err(error @ TranslateError::OtherShop)) => Verdict::Dead(format!("quarantined: {error}")),
+        Ok(Err(error)) => Verdict::Dead(error.to_string()),
+        Err(_) => Verdict::Dead("the translation panicked".into()),
     }
 }
 
@@ -324,9 +335,9 @@ struct Settled {
 }
 
 impl Settled {
-    fn push(&mut self, id: Uuid, status: &str, reason: Option<String>) {
+    fn push(&mut self, id: Uuid, status: InboxStatus, reason: Option<String>) {
         self.ids.push(id);
-        self.statuses.push(status.to_owned());
+        self.statuses.push(status.as_str().to_owned());
         self.reasons.push(reason);
     }
 

@@ -30,6 +30,8 @@ pub struct Context<'a> {
     pub triggered_at: Option<DateTime<Utc>>,
     /// When the delivery reached us.
     pub received_at: DateTime<Utc>,
+    /// By which the body is known: it decides between bodies of one instant.
+    pub digest: Digest,
     /// The shop that the delivery names in its header.
     pub domain: &'a ShopDomain,
     /// Shopify's number of that shop, when it is known.
@@ -134,15 +136,16 @@ pub fn translate(context: &Context<'_>, body: &[u8]) -> Result<Translation, Tran
     Ok(Translation::Commands(commands))
 }
 
-/// The digest by which deliveries of one body are known as such.
+/// A digest of a body's bytes that anybody could make.
 #[must_use]
 pub fn body_digest(body: &[u8]) -> Digest {
     let hash: [u8; 32] = Sha256::digest(body).into();
     Digest(hash[..16].try_into().expect("16 of 32 bytes"))
 }
 
-fn version(context: &Context<'_>, updated_at: Option<DateTime<Utc>>, body: &[u8]) -> Version {
-    Version { updated_at, triggered_at: context.triggered_at, digest: body_digest(body), revision: REVISION }
+fn version(context: &Context<'_>, updated_at: Option<DateTime<Utc>>) -> Version {
+    let Context { triggered_at, digest, .. } = *context;
+    Version { updated_at, triggered_at, digest, revision: REVISION }
 }
 
 /// Of a body that is read: the largest orders have a tenth of it.

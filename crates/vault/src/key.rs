@@ -7,7 +7,7 @@ use aes_gcm::{
     aead::{Aead, AeadInOut, Payload},
 };
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD as BASE64};
-use domain::{Sealed, ShopId, Subject};
+use domain::{Digest, Sealed, ShopId, Subject};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use uuid::Uuid;
@@ -35,7 +35,7 @@ impl Secret {
     }
 
     /// All that [`derive`] needs of it; wiped when dropped.
-    fn keyed(&self) -> Hmac<Sha256> {
+    pub(crate) fn keyed(&self) -> Hmac<Sha256> {
         <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&self.0).expect("HMAC takes a key of any length")
     }
 
@@ -64,6 +64,10 @@ fn derive(mut keyed: Hmac<Sha256>, purpose: u8, parts: &[&[u8]]) -> [u8; 32] {
         keyed.update(part);
     }
     keyed.finalize().into_bytes().into()
+}
+
+pub(crate) fn digest_of_body(keyed: Hmac<Sha256>, body: &[u8]) -> Digest {
+    Digest(*derive(keyed, 8, &[body]).first_chunk().expect("it is longer"))
 }
 
 /// The head, which stays as it is, and the ciphertext with its tag.
@@ -123,6 +127,13 @@ impl ShopKey {
     /// See [`derive`].
     pub(crate) fn derive(&self, purpose: u8, parts: &[&[u8]]) -> [u8; 32] {
         derive(self.keyed.clone(), purpose, parts)
+    }
+
+    /// By which deliveries of one body are known as such in this shop. Of a body that is little more than an address, a digest
+    /// without a key would confirm whoever guesses it, also after the person is erased.
+    #[must_use]
+    pub fn body_digest(&self, body: &[u8]) -> Digest {
+        digest_of_body(self.keyed.clone(), body)
     }
 
     /// A new subject key and its wrapped form, which is what the key table holds.

@@ -3,11 +3,14 @@
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use domain::ShopId;
-use sha2::{Digest, Sha256};
+use domain::{Digest, ShopId};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::{ShopKey, VaultError, key::Secret};
+use crate::{
+    ShopKey, VaultError,
+    key::{Secret, digest_of_body},
+};
 
 const KEY_ID_LENGTH: usize = 4;
 
@@ -104,6 +107,12 @@ impl MasterRing {
     #[must_use]
     pub fn seal_unclaimed(&self, inbox_id: Uuid, body: &[u8]) -> Vec<u8> {
         self.seal(format!("unclaimed/{inbox_id}").as_bytes(), body)
+    }
+
+    /// By which deliveries of one body are known as such while their shop is not: under the newest key.
+    #[must_use]
+    pub fn unclaimed_digest(&self, body: &[u8]) -> Digest {
+        digest_of_body(self.0[0].1.keyed(), body)
     }
 
     /// Opens what [`Self::seal_unclaimed`] sealed.

@@ -93,13 +93,13 @@ impl Sealer {
             Some((subject, _)) => drop(named.subjects.insert(subject)),
             None => {}
         }
-        command.personal_fields(&mut |subject, name, field| {
+        command.personal_fields(&mut |subject, which, field| {
             let Some(plain) = field.clear_json() else {
                 return;
             };
             match self.keys_of(subject) {
                 Ok(Some((shop_key, key))) => {
-                    field.set_sealed(key.seal(name, &plain));
+                    field.set_sealed(key.seal(which.name(), &plain));
                     // The shop's owner is found by being the owner.
                     if subject != Subject::Shop {
                         named.subjects.insert(subject);

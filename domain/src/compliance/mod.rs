@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     document::Document,
     ids::{CustomerId, OrderId},
-    personal::{Personal, PersonalFields, Subject, Visit},
+    personal::{Field, Personal, PersonalFields, Subject, Visit},
 };
 
 /// What is asked for.
@@ -62,7 +62,7 @@ impl PersonalFields for ComplianceRequest {
     fn personal_fields(&mut self, visit: Visit<'_>) {
         let subject = self.customer_id.map_or(Subject::Shop, Subject::Customer);
         if let Some(contact) = &mut self.contact {
-            visit(subject, "compliance.contact", contact);
+            visit(subject, Field::ComplianceContact, contact);
         }
     }
 }

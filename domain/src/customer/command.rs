@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::event::{Merge, Profile, Purchases};
 use crate::{
     ids::CustomerId,
-    personal::{PersonalFields, Subject, Visit},
+    personal::{Field, PersonalFields, Subject, Visit},
     version::Version,
 };
 
@@ -54,7 +54,7 @@ impl PersonalFields for CustomerCommand {
         if let Self::Observe { id, profile, .. } = self
             && let Some(person) = &mut profile.person
         {
-            visit(Subject::Customer(*id), "customer.person", person);
+            visit(Subject::Customer(*id), Field::CustomerPerson, person);
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     document::Document,
-    personal::{Personal, PersonalFields, Subject, Visit},
+    personal::{Field, Personal, PersonalFields, Subject, Visit},
 };
 
 /// What a body says of a discount.
@@ -29,7 +29,7 @@ pub struct Discount {
 
 impl PersonalFields for Discount {
     fn personal_fields(&mut self, visit: Visit<'_>) {
-        visit(Subject::Shop, "discount.title", &mut self.title);
+        visit(Subject::Shop, Field::DiscountTitle, &mut self.title);
     }
 }
 

@@ -43,6 +43,9 @@ pub enum GrantError {
     /// The time that was asked for is not one that is granted.
     #[error("a grant is for at least one hour and at most 72")]
     Time,
+    /// Nobody could make use of it.
+    #[error("no good auditor's token of the shop has that id: `ecomdash token list` shows them")]
+    NoAuditor,
     /// It was taken back, its time is over, or it is another's.
     #[error("the grant does not allow it: it is over, or another's")]
     NotAllowed,

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::event::{ItemTerms, Level};
 use crate::{
     ids::LocationId,
-    personal::{PersonalFields, Subject, Visit},
+    personal::{Field, PersonalFields, Subject, Visit},
     version::Version,
 };
 
@@ -40,7 +40,7 @@ impl PersonalFields for InventoryCommand {
         if let Self::Observe { terms, .. } = self
             && let Some(sku) = &mut terms.sku
         {
-            visit(Subject::Shop, "inventory.sku", sku);
+            visit(Subject::Shop, Field::InventorySku, sku);
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     document::Document,
-    personal::{Personal, PersonalFields, Subject, Visit},
+    personal::{Field, Personal, PersonalFields, Subject, Visit},
 };
 
 /// What a body says of a location.
@@ -41,7 +41,7 @@ pub struct Place {
 
 impl PersonalFields for Location {
     fn personal_fields(&mut self, visit: Visit<'_>) {
-        visit(Subject::Shop, "location.place", &mut self.place);
+        visit(Subject::Shop, Field::LocationPlace, &mut self.place);
     }
 }
 

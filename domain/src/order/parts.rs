@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{LineId, LocationId, ProductId, ReturnId, RowId, ShippingLineId, TransactionId, VariantId},
     money::Currency,
-    personal::{Personal, Subject, Visit},
+    personal::{Field, Personal, Subject, Visit},
 };
 
 fn is_zero(minor: &i64) -> bool {
@@ -426,11 +426,11 @@ pub struct Transaction {
 impl Terms {
     pub(super) fn personal_fields(&mut self, buyer: Subject, visit: Visit<'_>) {
         if let Some(field) = &mut self.buyer {
-            visit(buyer, "order.buyer", field);
+            visit(buyer, Field::OrderBuyer, field);
         }
         for discount in &mut self.discounts {
             if let Some(field) = &mut discount.personal_label {
-                visit(buyer, "order.discount", field);
+                visit(buyer, Field::OrderDiscount, field);
             }
         }
     }
@@ -440,9 +440,9 @@ impl Line {
     pub(super) fn personal_fields(&mut self, buyer: Subject, visit: Visit<'_>) {
         // A product's title is the shop's; what staff typed for a custom line may be about the buyer.
         let of_title = if self.product_id.is_some() { Subject::Shop } else { buyer };
-        visit(of_title, "order.line.text", &mut self.text);
+        visit(of_title, Field::OrderLineText, &mut self.text);
         if let Some(field) = &mut self.properties {
-            visit(buyer, "order.line.properties", field);
+            visit(buyer, Field::OrderLineProperties, field);
         }
     }
 }
@@ -450,7 +450,7 @@ impl Line {
 impl Refund {
     pub(super) fn personal_fields(&mut self, buyer: Subject, visit: Visit<'_>) {
         if let Some(field) = &mut self.note {
-            visit(buyer, "order.refund.note", field);
+            visit(buyer, Field::OrderRefundNote, field);
         }
     }
 }
@@ -458,7 +458,7 @@ impl Refund {
 impl Edit {
     pub(super) fn personal_fields(&mut self, buyer: Subject, visit: Visit<'_>) {
         if let Some(field) = &mut self.note {
-            visit(buyer, "order.edit.note", field);
+            visit(buyer, Field::OrderEditNote, field);
         }
     }
 }

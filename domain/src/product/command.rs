@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::event::{ProductTerms, Variant};
 use crate::{
     ids::VariantId,
-    personal::{PersonalFields, Subject, Visit},
+    personal::{Field, PersonalFields, Subject, Visit},
     version::Version,
 };
 
@@ -45,12 +45,12 @@ impl PersonalFields for ProductCommand {
     fn personal_fields(&mut self, visit: Visit<'_>) {
         match self {
             Self::Observe(seen) => {
-                visit(Subject::Shop, "product.text", &mut seen.terms.text);
+                visit(Subject::Shop, Field::ProductText, &mut seen.terms.text);
                 for (_, variant) in &mut seen.variants {
-                    visit(Subject::Shop, "product.variant.text", &mut variant.text);
+                    visit(Subject::Shop, Field::ProductVariantText, &mut variant.text);
                 }
             }
-            Self::ObserveVariant { variant, .. } => visit(Subject::Shop, "product.variant.text", &mut variant.text),
+            Self::ObserveVariant { variant, .. } => visit(Subject::Shop, Field::ProductVariantText, &mut variant.text),
             Self::ObserveDeletion { .. } => {}
         }
     }

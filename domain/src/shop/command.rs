@@ -6,7 +6,7 @@ use super::event::{Restatement, ShopProfile};
 use crate::{
     ids::ShopifyShopId,
     money::Currency,
-    personal::{Personal, PersonalFields, Subject, Visit},
+    personal::{Field, Personal, PersonalFields, Subject, Visit},
     version::Version,
     zone::Zone,
 };
@@ -62,8 +62,8 @@ pub enum ShopCommand {
 impl PersonalFields for ShopCommand {
     fn personal_fields(&mut self, visit: Visit<'_>) {
         match self {
-            Self::Register { domain, .. } => visit(Subject::Shop, "shop.domain", domain),
-            Self::Observe { profile, .. } => visit(Subject::Shop, "shop.profile", profile),
+            Self::Register { domain, .. } => visit(Subject::Shop, Field::ShopDomain, domain),
+            Self::Observe { profile, .. } => visit(Subject::Shop, Field::ShopProfile, profile),
             Self::ObserveUninstall { .. } | Self::ObserveScopes { .. } | Self::Restate(_) | Self::Redact { .. } => {}
         }
     }

@@ -17,7 +17,7 @@ use super::{
     load::{unique_cents, unique_line},
     replay::{Expected, replay},
 };
-use crate::{Metrics, SECRET, number};
+use crate::{Metrics, SECRET, key_of, number};
 
 /// Connections of two `serve` and two `work`.
 const CONNECTIONS: i64 = 2 * 5 + 2 * 4;
@@ -81,7 +81,7 @@ impl<'a> Checker<'a> {
 
         let mut superuser = self.world.database.superuser().await;
         let store = self.world.database.open_with(2);
-        self.deliveries(&mut superuser).await;
+        self.deliveries(&mut superuser, &store).await;
         let mut orders = 0;
         for shop in 0..self.world.shops.len() {
             orders += self.shop(&mut superuser, &store, shop).await;
@@ -95,15 +95,19 @@ impl<'a> Checker<'a> {
     }
 
     /// I-1 of the inbox, I-4 and I-5.
-    async fn deliveries(&mut self, superuser: &mut PgConnection) {
+    async fn deliveries(&mut self, superuser: &mut PgConnection, store: &Database) {
         let rows: Vec<InboxRow> = sqlx::query_as("SELECT shop_id, webhook_id, body_digest, status, reason FROM inbox")
             .fetch_all(&mut *superuser)
             .await
             .expect("it answers");
         let places: HashMap<Uuid, usize> =
             self.world.shops.iter().enumerate().map(|(place, shop)| (shop.id.0, place)).collect();
+        let mut keys = Vec::new();
+        for shop in &self.world.shops {
+            keys.push(key_of(store, shop.id).await);
+        }
         let key = |delivered: &super::history::Delivered| {
-            let digest = shopify::body_digest(delivered.body.as_bytes()).0.to_vec();
+            let digest = keys[delivered.shop].body_digest(delivered.body.as_bytes()).0.to_vec();
             (delivered.shop, delivered.webhook_id.clone(), digest)
         };
         let sent: HashMap<_, bool> =
@@ -145,7 +149,7 @@ impl<'a> Checker<'a> {
     async fn shop(&mut self, superuser: &mut PgConnection, store: &Database, place: usize) -> usize {
         let (id, domain) = (self.world.shops[place].id, self.world.shops[place].domain.clone());
         let acknowledged = self.history.acknowledged().filter(|delivered| delivered.shop == place);
-        let expected = replay(&domain, acknowledged).await;
+        let expected = replay(&domain, &key_of(store, id).await, acknowledged).await;
 
         let placed: Vec<(String, i64)> = sqlx::query_as(
             "SELECT aggregate_id, count(*) FROM events WHERE shop_id = $1 AND event_type = 'OrderPlaced' GROUP BY 1",

@@ -10,6 +10,7 @@ use domain::{
     order::Order,
 };
 use shopify::{Context, Translation, translate};
+use vault::ShopKey;
 
 use super::history::Delivered;
 
@@ -44,13 +45,18 @@ pub fn sums_of<'a>(amounts: impl Iterator<Item = &'a Amounts>) -> [i64; 6] {
 }
 
 /// Folds one shop's deliveries, in whatever order they stand.
-pub async fn replay(domain: &str, deliveries: impl Iterator<Item = &Delivered>) -> BTreeMap<u64, Expected> {
+pub async fn replay<'a>(
+    domain: &str,
+    key: &ShopKey,
+    deliveries: impl Iterator<Item = &'a Delivered>,
+) -> BTreeMap<u64, Expected> {
     let domain = domain.parse().expect("a shop's domain");
     let mut orders: BTreeMap<OrderId, Order> = BTreeMap::new();
     for delivered in deliveries {
         let context = Context {
             topic: &delivered.topic,
             triggered_at: delivered.triggered_at,
+            digest: key.body_digest(delivered.body.as_bytes()),
             received_at: chrono::Utc::now(),
             domain: &domain,
             shopify_id: None,

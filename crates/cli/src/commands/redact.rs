@@ -119,8 +119,7 @@ async fn ask(
             if let Some(confirmer) = at_once.map(|who| who.to_string()) {
                 due_at = Some(now);
                 let confirm = RedactionCommand::Confirm(reason.said_by(&confirmer, now));
-                compliance::tell(&mut tx, &id, confirm, &confirmer).await?;
-                ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
+                compliance::act(&mut tx, &id, confirm, &confirmer).await?;
             }
             tx.commit().await?;
             output::json(&json!({ "id": id, "shop": entry.shop, "due_at": due_at, "erases": matches(&found) }));
@@ -137,9 +136,7 @@ async fn act(
 ) -> anyhow::Result<()> {
     let shop = session.any_shop(&which.shop).await?;
     let mut tx: ShopTx = session.database.begin(shop).await?;
-    compliance::tell(&mut tx, &which.id, command(said.said(now)), &said.by.to_string()).await?;
-    // Whether it is due now, workers see.
-    ingest::enqueue(&mut tx, ingest::REDACT, 0.0).await?;
+    compliance::act(&mut tx, &which.id, command(said.said(now)), &said.by.to_string()).await?;
     let redaction: Redaction = tx.load(&which.id).await?;
     tx.commit().await?;
     let mut tx = session.database.begin_reading(shop).await?;

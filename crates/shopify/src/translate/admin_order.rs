@@ -59,7 +59,7 @@ pub(super) fn document(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command
         })
         .collect();
     let is_tip = |id: &Number| id.id().is_some_and(|id| tips.contains(&id));
-    let mut observed = order::observed(context, node.into_body(is_tip), body)?;
+    let mut observed = order::observed(context, node.into_body(is_tip))?;
     observed.agreements = agreements;
     Ok(vec![Command::Order(observed.order_id, OrderCommand::Observe(Box::new(observed)))])
 }

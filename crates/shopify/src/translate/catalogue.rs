@@ -24,7 +24,7 @@ type Commands = Result<Vec<Command>, TranslateError>;
 pub(super) fn product(context: &Context<'_>, body: &[u8]) -> Commands {
     let seen: ProductBody = parse(body)?;
     let product_id = ProductId(id("id", seen.id.as_ref())?);
-    let version = version(context, instant("updated_at", seen.updated_at)?.or(context.triggered_at), body);
+    let version = version(context, instant("updated_at", seen.updated_at)?.or(context.triggered_at));
     let bodies = seen.variants.unwrap_or_default();
     let variants = bodies.into_iter().map(|body| variant(body, context.currency)).collect::<Result<Vec<_>, _>>()?;
     let gids = seen.variant_gids.iter().flatten().filter_map(|gid| gid.admin_graphql_api_id.as_ref()?.id());
@@ -51,7 +51,7 @@ pub(super) fn product(context: &Context<'_>, body: &[u8]) -> Commands {
 pub(super) fn variant_alone(context: &Context<'_>, body: &[u8]) -> Commands {
     let seen: VariantBody = parse(body)?;
     let product_id = ProductId(id("product_id", seen.product_id.as_ref())?);
-    let version = version(context, instant("updated_at", seen.updated_at)?.or(context.triggered_at), body);
+    let version = version(context, instant("updated_at", seen.updated_at)?.or(context.triggered_at));
     let (id, variant) = variant(seen, context.currency)?;
     Ok(vec![Command::Product(product_id, ProductCommand::ObserveVariant { version, id, variant })])
 }
@@ -90,7 +90,7 @@ pub(super) fn inventory_item(context: &Context<'_>, body: &[u8]) -> Commands {
         currency: context.currency,
         sku: text(seen.sku).map(Personal::Clear),
     };
-    let command = InventoryCommand::Observe { version: version(context, updated_at, body), terms };
+    let command = InventoryCommand::Observe { version: version(context, updated_at), terms };
     Ok(vec![Command::InventoryItem(item, command)])
 }
 
@@ -109,7 +109,7 @@ pub(super) fn inventory_level(context: &Context<'_>, body: &[u8]) -> Commands {
     let connected = context.topic != "inventory_levels/disconnect";
     let available = seen.available.as_ref().map(|number| signed_units("available", number)).transpose()?;
     let command = InventoryCommand::ObserveLevel {
-        version: version(context, updated_at, body),
+        version: version(context, updated_at),
         location,
         level: Level { available: available.filter(|_| connected), connected },
     };
@@ -130,7 +130,7 @@ pub(super) fn location(context: &Context<'_>, body: &[u8]) -> Commands {
             phone: text(seen.phone),
         }),
     };
-    let command = DocumentCommand::Observe { version: version(context, updated_at, body), value };
+    let command = DocumentCommand::Observe { version: version(context, updated_at), value };
     Ok(vec![Command::Location(location, command)])
 }
 
@@ -151,7 +151,7 @@ pub(super) fn discount(context: &Context<'_>, body: &[u8]) -> Commands {
         created_at: instant("created_at", seen.created_at)?,
         title: Personal::Clear(seen.title.unwrap_or_default()),
     };
-    let command = DocumentCommand::Observe { version: version(context, updated_at, body), value };
+    let command = DocumentCommand::Observe { version: version(context, updated_at), value };
     Ok(vec![Command::Discount(discount, command)])
 }
 

@@ -14,7 +14,7 @@ use domain::{
 use serde::de::IgnoredAny;
 
 use super::{
-    Context, TranslateError, body_digest, parse,
+    Context, TranslateError, parse,
     values::{currency, id, instant, is_said, minor, plain, tags, text, units},
     version,
 };
@@ -45,7 +45,7 @@ pub(super) fn profile(context: &Context<'_>, body: &[u8]) -> Commands {
         region: plain(address.and_then(|address| address.text("province_code")).as_deref()),
         person: (person != Person::default()).then_some(Personal::Clear(person)),
     };
-    let version = version(context, updated_at, body);
+    let version = version(context, updated_at);
     let command = CustomerCommand::Observe { version, id: customer, profile: Box::new(profile) };
     Ok(vec![Command::Customer(customer, command)])
 }
@@ -62,7 +62,7 @@ pub(super) fn merge(context: &Context<'_>, body: &[u8]) -> Commands {
     let of = |field, number: Option<&Number>| id(field, number).map(CustomerId);
     let kept = of("admin_graphql_api_customer_kept_id", seen.admin_graphql_api_customer_kept_id.as_ref())?;
     let absorbed = of("admin_graphql_api_customer_deleted_id", seen.admin_graphql_api_customer_deleted_id.as_ref())?;
-    let version = version(context, context.triggered_at, body);
+    let version = version(context, context.triggered_at);
     let status = plain(seen.status.as_deref()).ok_or(TranslateError::Missing("status"))?.to_lowercase();
     let told = |whom, other, role| {
         let merge = Merge { role, status: status.clone() };
@@ -74,7 +74,7 @@ pub(super) fn merge(context: &Context<'_>, body: &[u8]) -> Commands {
 pub(super) fn purchases(context: &Context<'_>, body: &[u8]) -> Commands {
     let seen: PurchasesBody = parse(body)?;
     let customer = CustomerId(id("customerId", seen.customer_id.as_ref())?);
-    let version = version(context, instant("occurredAt", seen.occurred_at)?.or(context.triggered_at), body);
+    let version = version(context, instant("occurredAt", seen.occurred_at)?.or(context.triggered_at));
     let spent = seen.amount_spent.as_ref();
     let currency = match spent.and_then(|spent| spent.currency_code.as_deref()) {
         Some(code) => currency("amountSpent.currencyCode", code)?,
@@ -126,7 +126,7 @@ pub(super) fn checkout(context: &Context<'_>, body: &[u8]) -> Commands {
         country: plain(address.and_then(|address| address.text("country_code")).as_deref()),
         items,
     };
-    let command = DocumentCommand::Observe { version: version(context, updated_at, body), value };
+    let command = DocumentCommand::Observe { version: version(context, updated_at), value };
     Ok(vec![Command::Checkout(checkout, command)])
 }
 
@@ -153,7 +153,7 @@ pub(super) fn draft_order(context: &Context<'_>, body: &[u8]) -> Commands {
         subtotal_minor: minor("subtotal_price", seen.subtotal_price.as_ref(), currency)?,
         total_minor: minor("total_price", seen.total_price.as_ref(), currency)?,
     };
-    let command = DocumentCommand::Observe { version: version(context, updated_at, body), value };
+    let command = DocumentCommand::Observe { version: version(context, updated_at), value };
     Ok(vec![Command::DraftOrder(draft, command)])
 }
 
@@ -193,9 +193,9 @@ pub(super) fn request(context: &Context<'_>, kind: ComplianceKind, body: &[u8]) 
     let orders = seen.orders_requested.or(seen.orders_to_redact).unwrap_or_default();
     let key = match (kind, data_request, customer_id) {
         (ComplianceKind::CustomerData, Some(number), _) => format!("data_request/{number}"),
-        (ComplianceKind::CustomerData, None, _) => format!("data_request/{}", body_digest(body)),
+        (ComplianceKind::CustomerData, None, _) => format!("data_request/{}", context.digest),
         (ComplianceKind::CustomerRedaction, _, Some(customer)) => format!("customer_redaction/{customer}"),
-        (ComplianceKind::CustomerRedaction, _, None) => format!("customer_redaction/{}", body_digest(body)),
+        (ComplianceKind::CustomerRedaction, _, None) => format!("customer_redaction/{}", context.digest),
         (ComplianceKind::ShopRedaction, ..) => "shop_redaction".to_owned(),
     };
     let value = ComplianceRequest {
@@ -206,6 +206,6 @@ pub(super) fn request(context: &Context<'_>, kind: ComplianceKind, body: &[u8]) 
         contact: (contact != Contact::default()).then_some(Personal::Clear(contact)),
         orders: orders.iter().filter_map(Number::id).map(OrderId).collect(),
     };
-    let command = DocumentCommand::Observe { version: version(context, context.triggered_at, body), value };
+    let command = DocumentCommand::Observe { version: version(context, context.triggered_at), value };
     Ok(vec![Command::Compliance(key, command)])
 }

@@ -27,12 +27,12 @@ use crate::payload::{
 };
 
 pub(super) fn snapshot(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, TranslateError> {
-    let observed = observed(context, parse(body)?, body)?;
+    let observed = observed(context, parse(body)?)?;
     Ok(vec![Command::Order(observed.order_id, OrderCommand::Observe(Box::new(observed)))])
 }
 
 /// What a whole order says; `body` is what it was read from.
-pub(super) fn observed(context: &Context<'_>, order: OrderBody, body: &[u8]) -> Result<ObservedOrder, TranslateError> {
+pub(super) fn observed(context: &Context<'_>, order: OrderBody) -> Result<ObservedOrder, TranslateError> {
     let order_id = OrderId(id("id", order.id.as_ref())?);
     let currency = match &order.currency {
         Some(code) => currency("currency", code)?,
@@ -45,7 +45,7 @@ pub(super) fn observed(context: &Context<'_>, order: OrderBody, body: &[u8]) -> 
     }
     let observed = ObservedOrder {
         order_id,
-        version: version(context, instant("updated_at", order.updated_at)?, body),
+        version: version(context, instant("updated_at", order.updated_at)?),
         terms: terms(&order, currency)?,
         status: Status {
             financial: plain(order.financial_status.as_deref()),
@@ -76,7 +76,7 @@ pub(super) fn edit(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, T
     let lines = edit.line_items.unwrap_or_default();
     let shipping = edit.shipping_lines.unwrap_or_default();
     let command = OrderCommand::ObserveEdit {
-        version: version(context, Some(at), body),
+        version: version(context, Some(at)),
         order_id,
         id: edit_id,
         edit: Edit {
@@ -100,7 +100,7 @@ pub(super) fn deletion(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command
 pub(super) fn refund(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>, TranslateError> {
     let refund: RefundBody = parse(body)?;
     let order_id = OrderId(id("order_id", refund.order_id.as_ref())?);
-    let version = version(context, refund.created_at.or(refund.processed_at), body);
+    let version = version(context, refund.created_at.or(refund.processed_at));
     let currency = currency_of(&refund, context.currency)?;
     let payments = each(refund.transactions.as_deref(), |body| transaction(body, context.currency))?;
     let (id, refund) = refund_of(refund, currency)?;
@@ -117,7 +117,7 @@ pub(super) fn parcel(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>,
     let order_id = OrderId(id("order_id", seen.order_id.as_ref())?);
     let updated_at = instant("updated_at", seen.updated_at)?.or(context.triggered_at);
     let (id, fulfillment) = fulfillment(&seen)?;
-    let command = OrderCommand::ObserveFulfillment { version: version(context, updated_at, body), id, fulfillment };
+    let command = OrderCommand::ObserveFulfillment { version: version(context, updated_at), id, fulfillment };
     Ok(vec![Command::Order(order_id, command)])
 }
 
@@ -127,7 +127,7 @@ pub(super) fn payment(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>
     let order_id = OrderId(id("order_id", seen.order_id.as_ref())?);
     let (id, transaction) = transaction(&seen, context.currency)?;
     let updated_at = context.triggered_at.or(transaction.at);
-    let command = OrderCommand::ObserveTransaction { version: version(context, updated_at, body), id, transaction };
+    let command = OrderCommand::ObserveTransaction { version: version(context, updated_at), id, transaction };
     Ok(vec![Command::Order(order_id, command)])
 }
 
@@ -136,7 +136,7 @@ pub(super) fn returned(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command
     let seen: ReturnBody = parse(body)?;
     let order = seen.order_id.as_ref().or(seen.order.as_ref().and_then(|order| order.id.as_ref()));
     let order_id = OrderId(id("order.id", order)?);
-    let version = version(context, context.triggered_at, body);
+    let version = version(context, context.triggered_at);
     let (id, seen) = return_of(&seen, context.currency)?;
     Ok(vec![Command::Order(order_id, OrderCommand::ObserveReturn { version, id, seen })])
 }

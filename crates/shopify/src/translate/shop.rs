@@ -17,7 +17,7 @@ pub(super) fn update(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>,
     let shop: ShopBody = parse(body)?;
     refuse_another_shop(context, &shop)?;
     let command = ShopCommand::Observe {
-        version: version(context, shop.updated_at.or(context.triggered_at), body),
+        version: version(context, shop.updated_at.or(context.triggered_at)),
         // A zone or currency that this build does not know changes nothing.
         timezone: shop.iana_timezone.as_deref().and_then(|name| name.parse().ok()),
         currency: shop.currency.as_deref().and_then(|code| code.parse().ok()),
@@ -51,7 +51,7 @@ pub(super) fn scopes(context: &Context<'_>, body: &[u8]) -> Result<Vec<Command>,
     refuse_another_shop(context, &shop)?;
     let mut scopes: Vec<String> = seen.current.iter().flatten().filter_map(|scope| plain(Some(scope))).collect();
     scopes.sort();
-    let command = ShopCommand::ObserveScopes { version: version(context, seen.updated_at, body), scopes };
+    let command = ShopCommand::ObserveScopes { version: version(context, seen.updated_at), scopes };
     Ok(vec![Command::Shop(command)])
 }
 

@@ -74,6 +74,7 @@ fn translated(topic: &str, body: &str) -> Vec<Command> {
     let context = Context {
         topic,
         triggered_at: None,
+        digest: shopify::body_digest(body.as_bytes()),
         received_at: now,
         domain: &domain,
         shopify_id: None,
