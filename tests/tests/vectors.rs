@@ -140,6 +140,21 @@ async fn refunds_of_every_form() {
         let shop = world.after("USD", &deliveries).await;
         assert_eq!(day(&shop, NEXT).await.all(REFUND), expected, "{name}");
     }
+    // Additional fees: a part by a refund, the rest by a cancellation.
+    let fees = |amount: &str| {
+        json!({ "shop_money": { "amount": amount, "currency_code": "USD" },
+                                      "presentment_money": { "amount": amount, "currency_code": "USD" } })
+    };
+    let body = order(1, PLACED, vec![line(1, "50.00", 1)]).with("original_total_additional_fees_set", fees("3.00"));
+    let refund_of_fees = refund(1, 1, LATER).with("total_additional_fees_set", fees("1.00"));
+    let told = [("orders/create", body.clone().0), ("refunds/create", refund_of_fees.clone().0)];
+    let shop = world.after("USD", &told).await;
+    assert_eq!(day(&shop, DAY).await.all(["additional_fees", "total_sales"]), [300, 5300]);
+    assert_eq!(day(&shop, NEXT).await.all(["additional_fees", "total_sales"]), [-100, -100]);
+    let cancelled = body.updated(LATER).refunded(&refund_of_fees).with("cancelled_at", json!(LATER));
+    let shop = world.after("USD", &[&told[..], &[("orders/cancelled", cancelled.0)]].concat()).await;
+    assert_eq!(day(&shop, NEXT).await.all(["additional_fees", "total_sales"]), [-300, -5300]);
+
     // rev-8: money that is still pending
     let body = order(1, PLACED, vec![line(1, "50.00", 1)]).shipping(1, "135.00");
     let pending = refund(1, 1, LATER)

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::ShopDomain;
 
 /// Version of the translation. Raise it when a mended translation must replace what an older one made of a body.
-pub const REVISION: u32 = 2;
+pub const REVISION: u32 = 3;
 
 /// The topic of an order that comes as a document of the Admin API. No webhook has it.
 pub const ORDER_DOCUMENT: &str = "sync/order";

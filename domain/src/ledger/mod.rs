@@ -384,7 +384,13 @@ fn enter_duties(book: &mut Book<'_>) {
 fn enter_fees_and_tips(book: &mut Book<'_>) {
     let fees = book.terms.additional_fees.unwrap_or(0);
     book.enter_plain("additional_fee/order".into(), book.placed_at, Reason::Order, LineType::AdditionalFee, fees);
-    cancel_rest(book, "additional_fee/cancel", LineType::AdditionalFee, fees);
+    let mut left = fees;
+    for (id, refund) in book.refunds.clone() {
+        left -= refund.additional_fees_minor;
+        let (key, given_back) = (format!("additional_fee/refund/{id}"), -refund.additional_fees_minor);
+        book.enter_plain(key, refund.at, reason_of(refund), LineType::AdditionalFee, given_back);
+    }
+    cancel_rest(book, "additional_fee/cancel", LineType::AdditionalFee, left);
     // Tip lines win over the order's total: a tip is never counted twice.
     if !book.order.lines.values().any(|line| line.value.kind == crate::order::LineKind::Tip) {
         let tip = book.terms.tip;

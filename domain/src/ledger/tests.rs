@@ -41,6 +41,7 @@ fn order(refunds: Vec<(u64, u32, Vec<RefundLine>)>) -> Order {
             shipping: vec![],
             adjustments: vec![],
             duties_minor: 0,
+            additional_fees_minor: 0,
             note: None,
         };
         (RefundId(id), Member { version: version(), value: refund })

@@ -161,6 +161,12 @@ impl DomainEvent for OrderEvent {
     fn event_version(&self) -> String {
         let version = match self {
             Self::OrderPlaced(_) | Self::OrderRevised(_) | Self::OrderCancelled(_) | Self::OrderReaffirmed(_) => "2",
+            // An older build would pass over them.
+            Self::RefundIssued { refund, .. } | Self::RefundRevised { refund, .. }
+                if refund.additional_fees_minor != 0 =>
+            {
+                "2"
+            }
             _ => "1",
         };
         version.to_owned()
@@ -170,12 +176,11 @@ impl DomainEvent for OrderEvent {
 impl Stored for OrderEvent {
     fn knows(event_type: &str, event_version: &str) -> bool {
         match event_type {
-            "OrderPlaced" | "OrderRevised" | "OrderCancelled" | "OrderReaffirmed" => {
+            "OrderPlaced" | "OrderRevised" | "OrderCancelled" | "OrderReaffirmed" | "RefundIssued"
+            | "RefundRevised" => {
                 matches!(event_version, "1" | "2")
             }
-            "RefundIssued"
-            | "RefundRevised"
-            | "OrderEdited"
+            "OrderEdited"
             | "OrderDeleted"
             | "FulfillmentUpdated"
             | "TransactionRecorded"

@@ -264,6 +264,9 @@ pub struct Refund {
     /// Duties given back.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub duties_minor: i64,
+    /// Additional fees given back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub additional_fees_minor: i64,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Personal<String>>,

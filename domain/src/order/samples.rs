@@ -148,6 +148,7 @@ fn refund() -> Refund {
             tax_minor: -1,
         }],
         duties_minor: 9,
+        additional_fees_minor: 0,
         note: Some(sealed(Subject::Order(OrderId(1)))),
     }
 }
@@ -200,6 +201,7 @@ pub fn samples() -> Vec<OrderEvent> {
         fulfillments: vec![],
         transactions: vec![],
     };
+    let of_fees = Refund { additional_fees_minor: 250, ..refund() };
     let edit = Edit {
         at: at("2026-11-05T12:00:00Z"),
         additions: BTreeMap::from([(LineId(2), 1)]),
@@ -218,6 +220,8 @@ pub fn samples() -> Vec<OrderEvent> {
         OrderEvent::OrderReaffirmed(Box::new(short)),
         OrderEvent::RefundIssued { version: version(), id: RefundId(4), refund: refund() },
         OrderEvent::RefundRevised { version: version(), id: RefundId(4), refund: refund() },
+        OrderEvent::RefundIssued { version: version(), id: RefundId(5), refund: of_fees.clone() },
+        OrderEvent::RefundRevised { version: version(), id: RefundId(5), refund: of_fees },
         OrderEvent::OrderEdited { version: version(), id: EditId(6), edit },
         OrderEvent::OrderDeleted { at: Some(at("2026-11-06T12:00:00Z")) },
         OrderEvent::OrderRedacted { redaction: "0199c0de-0000-7000-8000-000000000001".to_owned() },

@@ -91,6 +91,7 @@ fn refund(units: i64) -> Refund {
         shipping: vec![],
         adjustments: vec![],
         duties_minor: 0,
+        additional_fees_minor: 0,
         note: None,
     }
 }

@@ -337,6 +337,7 @@ impl From<RefundNode> for RefundBody {
             note: node.note,
             r#return: node.r#return.flatten().map(|node| IdBody { id: node.id }),
             total_duties_set: None,
+            total_additional_fees_set: None,
             duties: node.duties.map(|duties| duties.into_iter().map(duty).collect()),
             refund_line_items: each(nodes(node.refund_line_items)),
             refund_shipping_lines: each(nodes(node.refund_shipping_lines)),

@@ -194,6 +194,7 @@ pub struct RefundBody {
     pub note: Option<String>,
     pub r#return: Option<IdBody>,
     pub total_duties_set: Option<MoneySet>,
+    pub total_additional_fees_set: Option<MoneySet>,
     pub duties: Option<Vec<RefundDutyBody>>,
     pub refund_line_items: Option<Vec<RefundLineBody>>,
     pub refund_shipping_lines: Option<Vec<RefundShippingBody>>,

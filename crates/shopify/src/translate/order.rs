@@ -315,7 +315,8 @@ fn currency_of(refund: &RefundBody, otherwise: Currency) -> Result<Currency, Tra
     let lines = refund.refund_line_items.iter().flatten().filter_map(|line| line.subtotal_set.as_ref());
     let shipping = refund.refund_shipping_lines.iter().flatten().filter_map(|line| line.subtotal_amount_set.as_ref());
     let adjustments = refund.order_adjustments.iter().flatten().filter_map(|line| line.amount_set.as_ref());
-    let mut sets = lines.chain(shipping).chain(adjustments).chain(refund.total_duties_set.as_ref());
+    let totals = refund.total_duties_set.iter().chain(&refund.total_additional_fees_set);
+    let mut sets = lines.chain(shipping).chain(adjustments).chain(totals);
     match sets.find_map(|set| set.currency()) {
         Some(code) => currency("refund currency", code),
         None => Ok(otherwise),
@@ -338,6 +339,10 @@ fn refund_of(body: RefundBody, currency: Currency) -> Result<(RefundId, Refund),
                     duties.map(|duty| minor("refunds.duties", shop_amount(duty.amount_set.as_ref(), None), currency));
                 amounts.try_fold(0_i64, |sum, amount| Ok::<_, TranslateError>(sum.saturating_add(amount?)))?
             }
+        },
+        additional_fees_minor: match shop_amount(body.total_additional_fees_set.as_ref(), None) {
+            Some(total) => minor("total_additional_fees_set", Some(total), currency)?,
+            None => 0,
         },
         note: text(body.note).map(Personal::Clear),
     };
