@@ -1,6 +1,9 @@
 //! Turns at what takes long.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 use domain::ShopId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -10,8 +13,8 @@ use crate::ApiError;
 /// A few at once, and one of each shop: however many a shop asks for, another shop waits for one of them at most.
 pub struct Turns {
     of_all: Arc<Semaphore>,
-    /// Several shops may share one.
-    of_shops: Vec<Arc<Semaphore>>,
+    /// Of those that have one or wait.
+    of_shops: Mutex<HashMap<ShopId, Weak<Semaphore>>>,
 }
 
 /// Given back when it is dropped.
@@ -24,13 +27,18 @@ impl Turns {
     /// So many at once.
     #[must_use]
     pub fn new(at_once: usize) -> Self {
-        let of_shops = (0..512).map(|_| Arc::new(Semaphore::new(1))).collect();
-        Self { of_all: Arc::new(Semaphore::new(at_once)), of_shops }
+        Self { of_all: Arc::new(Semaphore::new(at_once)), of_shops: Mutex::default() }
     }
 
     fn of_shop(&self, shop: ShopId) -> Arc<Semaphore> {
-        let place = shop.0.as_u128() % self.of_shops.len() as u128;
-        Arc::clone(&self.of_shops[usize::try_from(place).expect("less than their number")])
+        let mut of_shops = self.of_shops.lock().unwrap_or_else(PoisonError::into_inner);
+        of_shops.retain(|_, known| known.strong_count() > 0);
+        let known = of_shops.get(&shop).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let new = Arc::new(Semaphore::new(1));
+            of_shops.insert(shop, Arc::downgrade(&new));
+            new
+        })
     }
 
     /// Waits for one.

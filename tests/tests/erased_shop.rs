@@ -9,7 +9,7 @@ use domain::ShopId;
 use ecomdash_tests::{
     Shop,
     bodies::{line, order},
-    client, number,
+    client, key_of, number,
     planted::{Handler, PERIOD, PLANTED, World, bodies, every_row, others},
     run,
     surface::operations,
@@ -404,13 +404,24 @@ async fn who_comes_back_while_the_request_waits_keeps_what_came_since() {
     deliver(&world.shop, "orders/create", &others()[0].1, Utc::now()).await;
     world.shop.stats(PERIOD.0, PERIOD.1).await;
     reinstall(&world, Utc::now()).await;
-    deliver(&world.shop, "orders/create", &order(3, "2026-11-04T12:00:00Z", vec![line(4, "30.00", 1)]).0, Utc::now())
-        .await;
+    let third = order(3, "2026-11-04T12:00:00Z", vec![line(4, "30.00", 1)]).0;
+    deliver(&world.shop, "orders/create", &third, Utc::now()).await;
     world.shop.stats(PERIOD.0, PERIOD.1).await;
+    // A release before this one had stored it, too, under the digest by which it knew bodies.
+    let mut superuser = world.database.superuser().await;
+    let (id, third, key) = (Uuid::now_v7(), third.to_string(), key_of(&world.store, world.shop.id).await);
+    let again = "INSERT INTO inbox (shop_id, id, webhook_id, body_digest, topic, received_at, body, due_at)
+                 SELECT shop_id, $2, webhook_id, $3, topic, received_at, $4, now() FROM inbox
+                 WHERE shop_id = $1 AND topic = 'orders/create' ORDER BY received_at DESC LIMIT 1";
+    let again = sqlx::query(again)
+        .bind(world.shop.id.0)
+        .bind(id)
+        .bind(shopify::body_digest(third.as_bytes()).0)
+        .bind(key.body(id).seal(third.as_bytes()));
+    assert_eq!(again.execute(&mut superuser).await.unwrap().rows_affected(), 1);
     for what in ["release", "cancel"] {
         assert_eq!(bob.post(&of_held(what), &ecomdash_tests::why()).await.0, 200);
     }
-    let mut superuser = world.database.superuser().await;
     until("the old one is erased", async || {
         number(&mut superuser, "SELECT count(*) FROM events WHERE event_type = 'RedactionCertified'").await == 1
     })

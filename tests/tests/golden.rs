@@ -3,6 +3,8 @@
 use ecomdash_tests::{
     Ecomdash, Shop, TestDatabase,
     bodies::{edit, line, order, refund},
+    documents::{agreement, document, line_sale, sale},
+    free_folder, run,
 };
 use serde_json::{Value, json};
 
@@ -157,4 +159,110 @@ async fn assert_series(shop: &Shop) {
     let months: Vec<_> =
         months["points"].as_array().unwrap().iter().map(|month| month["value"]["amount"].clone()).collect();
     assert_eq!(months, [json!("120.00"), json!("69.00")]);
+}
+
+/// The same orders as Shopify books them, written by hand: nothing of them is derived.
+fn documents() -> Vec<Value> {
+    let goods = |id, line, units, amounts| line_sale(id, "ORDER", line, units, amounts);
+    let back = |id, line, units, amounts| line_sale(id, "RETURN", line, units, amounts);
+    let shipping = |id| sale(id, "ORDER", "SHIPPING", 1, ["5.00", "0.00", "0.00"]);
+    let shipping_back = |id| sale(id, "RETURN", "SHIPPING", -1, ["-5.00", "0.00", "0.00"]);
+    let placed = |id: u64, at: &str, sales| agreement(10 * id, at, "ORDER", sales);
+    // By the number that webhooks have of the refund.
+    let refunded = |id: u64, at: &str, refund: u64, sales| {
+        let mut booked = agreement(id, at, "REFUND", sales);
+        booked["refund"] = json!({ "id": format!("gid://shopify/Refund/{refund}") });
+        booked
+    };
+    let of_order = |id: u64, placed_at: &str, updated_at: &str, lines: &[(u64, &str)], agreements| {
+        document(id, placed_at, updated_at, lines, agreements)
+    };
+    let at = ["2026-10-30T15:00:00Z", "2026-11-01T03:30:00Z", "2026-11-01T05:30:00Z", "2026-11-01T06:30:00Z"];
+    let [o1, o2, o3, o4] = at;
+    let [o5, o6, o7, o8] =
+        ["2026-11-01T15:00:00Z", "2026-11-02T04:30:00Z", "2026-11-02T17:00:00Z", "2026-11-04T20:00:00Z"];
+    let [r1, r2, r3] = ["2026-11-02T15:00:00Z", "2026-11-03T15:00:00Z", "2026-11-03T16:00:00Z"];
+    let [e1, x7, r4] = ["2026-11-03T18:00:00Z", "2026-11-04T14:00:00Z", "2026-11-04T15:00:00Z"];
+
+    let first = vec![
+        placed(1, o1, vec![goods(101, 100 + A, 2, ["99.00", "9.00", "10.00"]), shipping(102)]),
+        refunded(11, r1, 1, vec![back(111, 100 + A, -1, ["-49.50", "-4.50", "-5.00"])]),
+    ];
+    let second = vec![
+        placed(2, o2, vec![goods(201, 200 + B, 1, ["33.00", "3.00", "0.00"])]),
+        agreement(21, e1, "ORDER_EDIT", vec![goods(211, 200 + C, 1, ["11.00", "1.00", "0.00"])]),
+    ];
+    let fee = sale(322, "ORDER", "FEE", 1, ["7.00", "0.00", "0.00"]);
+    let mut returned = agreement(32, r4, "RETURN", vec![back(321, 300 + A, -1, ["-55.00", "-5.00", "0.00"]), fee]);
+    returned["refund"] = json!({ "id": "gid://shopify/Refund/4" });
+    returned["return"] = json!({ "id": "gid://shopify/Return/77" });
+    let third = vec![
+        placed(3, o3, vec![goods(301, 300 + A, 1, ["55.00", "5.00", "0.00"]), shipping(302)]),
+        refunded(31, r2, 2, vec![shipping_back(311)]),
+        returned,
+    ];
+    let mut card = sale(401, "ORDER", "GIFT_CARD", 1, ["100.00", "0.00", "0.00"]);
+    card["lineItem"] = json!({ "id": "gid://shopify/LineItem/400" });
+    let fourth = vec![placed(4, o4, vec![card, goods(402, 400 + B, 1, ["33.00", "3.00", "0.00"])])];
+    let mut tip = sale(603, "ORDER", "TIP", 1, ["4.00", "0.00", "0.00"]);
+    tip["lineItem"] = json!({ "id": "gid://shopify/LineItem/690" });
+    let sixth = vec![
+        placed(6, o6, vec![goods(601, 600 + C, 3, ["33.00", "3.00", "0.00"]), shipping(602), tip]),
+        refunded(61, r3, 3, vec![sale(611, "RETURN", "ADJUSTMENT", 0, ["-6.00", "0.00", "0.00"])]),
+    ];
+    let seventh = vec![
+        placed(7, o7, vec![goods(701, 700 + B, 1, ["33.00", "3.00", "0.00"]), shipping(702)]),
+        agreement(71, x7, "ORDER_EDIT", vec![back(711, 700 + B, -1, ["-33.00", "-3.00", "0.00"]), shipping_back(712)]),
+    ];
+    let mut test = of_order(5, o5, o5, &[(500, "999.00")], vec![]);
+    test["test"] = json!(true);
+    test["agreements"]["nodes"] = json!([placed(5, o5, vec![goods(501, 500, 1, ["999.00", "0.00", "0.00"])])]);
+    let mut cancelled = of_order(7, o7, x7, &[(700 + B, "30.00")], seventh);
+    cancelled["cancelledAt"] = json!(x7);
+    vec![
+        of_order(1, o1, r1, &[(100 + A, "50.00")], first),
+        of_order(2, o2, e1, &[(200 + B, "30.00"), (200 + C, "10.00")], second),
+        of_order(3, o3, r4, &[(300 + A, "50.00")], third),
+        of_order(4, o4, o4, &[(400, "100.00"), (400 + B, "30.00")], fourth),
+        test,
+        of_order(6, o6, r3, &[(600 + C, "10.00")], sixth),
+        cancelled,
+        of_order(
+            8,
+            o8,
+            o8,
+            &[(800 + A, "50.00")],
+            vec![placed(8, o8, vec![goods(801, 800 + A, 1, ["55.00", "5.00", "0.00"])])],
+        ),
+    ]
+}
+
+/// Both sources, each written by hand, of the same orders: the same days, whichever comes first.
+#[tokio::test]
+async fn the_golden_scenario_gives_its_figures_as_it_is_booked_too() {
+    let database = TestDatabase::new().await;
+    let server = Ecomdash::up(&database);
+    let store = database.open();
+    let lines: String = documents().iter().map(|document| format!("{document}\n")).collect();
+    let path = free_folder().join("golden.jsonl");
+    std::fs::write(&path, lines).unwrap();
+    for (how, webhooks_first, webhooks_last) in
+        [("booked", false, false), ("told, then booked", true, false), ("booked, then told", false, true)]
+    {
+        let shop = Shop::register(&store, &server.url, "America/New_York", "USD").await;
+        let tell = async || {
+            for (topic, body) in deliveries() {
+                assert_eq!(shop.deliver(topic, &body).await, 200);
+            }
+        };
+        if webhooks_first {
+            tell().await;
+        }
+        let (success, output) = run(&database, &["ingest", "--shop", &shop.domain, path.to_str().unwrap()]);
+        assert!(success, "{output}");
+        if webhooks_last {
+            tell().await;
+        }
+        assert_gold(&shop, how).await;
+    }
 }

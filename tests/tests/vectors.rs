@@ -207,6 +207,22 @@ async fn edits_cancellations_and_what_does_not_count() {
     assert_eq!(both.all(["net_sales", "taxes", "shipping", "total_sales", "reversed_quantity"]), [0, 0, 0, 0, 2]);
     assert_eq!(both.all(["orders", "average_order_value"]), [1, 10000], "it stays an order");
 
+    // Units that an edit added to a line count on its day, with their share of discount and tax; the rest stays where it was.
+    let discounted = order(1, PLACED, vec![line(1, "50.00", 1).discount("5.00").tax("4.50", "0.1")]);
+    let more = line(1, "50.00", 2).discount("10.00").tax("9.00", "0.1");
+    let edited = ("orders/edited", edit(1, 1, LATER, &[(1, 1)], &[]));
+    let grown = order(1, PLACED, vec![more]).updated(LATER);
+    let deliveries = [("orders/create", discounted.0.clone()), edited.clone(), ("orders/updated", grown.0)];
+    let names = ["gross_sales", "discounts", "taxes", "total_sales", "orders", "quantity_ordered"];
+    let shop = world.after("USD", &deliveries).await;
+    assert_eq!(day(&shop, DAY).await.all(names), [5000, 500, 450, 4950, 1, 1]);
+    assert_eq!(day(&shop, NEXT).await.all(names), [5000, 500, 450, 4950, 0, 1]);
+    assert_eq!(shop.metrics(DAY, NEXT).await.get("average_order_value"), Some(4500));
+    // Until a body knows of it, nothing moves.
+    let shop = world.after("USD", &deliveries[..2]).await;
+    assert_eq!(day(&shop, DAY).await.all(names), [5000, 500, 450, 4950, 1, 1]);
+    assert_eq!(day(&shop, NEXT).await.all(names), [0; 6]);
+
     // A line that an edit added, whose own body is lost: on the day of the first snapshot that has it.
     let mut grown = sold.clone().updated(LATER);
     grown.0["line_items"].as_array_mut().unwrap().push(line(9, "10.00", 1).0);

@@ -121,7 +121,8 @@ pub async fn breakdown(
     // A connection each, of the few there are: they take turns.
     let _turn = app.adding_up.take(shop.id).await?;
     let mut figures = Figures::open_as_of(&app, shop, as_of.moment()?).await?;
-    let period = period.resolve(figures.today())?;
+    let today = figures.today();
+    let period = period.resolve(today)?;
     let (ledger, bounds, currency) = (figures.ledger(), figures.bounds(period), figures.currency);
 
     let mut parts = Parts { metric, currency, top: Vec::new(), unattributed: 0, others: 0, total: 0 };
@@ -140,6 +141,8 @@ pub async fn breakdown(
     parts.extend(current);
     drop(rows);
     let (rows, total) = parts.finish();
+    // What has not begun has no figures yet.
+    let total = if period.from > today { Value::Unknown } else { total };
     Ok(Json(Breakdown { metric: metric.name, by, rows, total, as_of: figures.as_of }))
 }
 

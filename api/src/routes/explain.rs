@@ -158,7 +158,8 @@ pub async fn explain(
     // A connection each, of the few there are: they take turns.
     let _turn = app.adding_up.take(shop.id).await?;
     let mut figures = Figures::open_as_of(&app, shop, as_of.moment()?).await?;
-    let period = period.resolve(figures.today())?;
+    let today = figures.today();
+    let period = period.resolve(today)?;
     let sums = figures.sums(Some(period)).await?;
     let currency = figures.currency;
     let (rows, next_cursor) = facts(&mut figures, metric, period, after, limit).await?;
@@ -171,7 +172,8 @@ pub async fn explain(
         from: period.from,
         to: period.to,
         timezone: zone.name(),
-        value: metric.value(&sums, currency),
+        // What has not begun has no figures yet.
+        value: if period.from > today { Value::Unknown } else { metric.value(&sums, currency) },
         sum,
         per,
         items: rows.into_iter().map(|row| fact(row, metric, currency, |at| zone.day_of(at))).collect(),

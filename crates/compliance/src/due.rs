@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{export::Export, redaction::Redaction};
 use event_store::{ShopTx, StoreError};
+use ingest::REQUEST_TOPICS;
 
 use crate::folded;
 
@@ -112,11 +113,8 @@ pub async fn demands(tx: &mut ShopTx, before: i64, limit: i64) -> Result<Vec<Dem
     Ok(demanded)
 }
 
-/// Under these topics Shopify asks. A delivery of theirs is a request before anything has read it: one that cannot be read, and all
-/// that waits for a paused shop.
-const TOPICS: [&str; 3] = ["customers/data_request", "customers/redact", "shop/redact"];
-
-/// How many requests of a shop wait to be answered, and when the first of them reached us.
+/// How many requests of a shop wait to be answered, and when the first of them reached us. A delivery is one before anything has
+/// read it: what waits for a paused shop, and what cannot be read, while its body is kept.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`].
@@ -144,7 +142,7 @@ pub async fn waiting(tx: &mut ShopTx) -> Result<(i64, Option<DateTime<Utc>>), St
            SELECT received_at FROM inbox
            WHERE shop_id = $1 AND status = 'dead' AND topic = ANY ($2) AND body IS NOT NULL) w"#,
         shop.0,
-        &TOPICS.map(str::to_owned),
+        &REQUEST_TOPICS.map(str::to_owned),
     )
     .fetch_one(&mut **tx)
     .await?;

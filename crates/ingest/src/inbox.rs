@@ -187,26 +187,23 @@ pub(crate) async fn keeps_all_bodies(tx: &mut ShopTx, since: DateTime<Utc>) -> R
     Ok(kept.fetch_one(&mut **tx).await?)
 }
 
+/// Under these topics Shopify asks about persons and the shop.
+pub const REQUEST_TOPICS: [&str; 5] =
+    ["shop/redact", "customers/redact", "customer/redact", "customers/data_request", "customer/data_request"];
+
 /// When the first delivery was sent, or came, that was sent after the app was removed, but for those that Shopify sends about that.
 pub(crate) async fn first_sent_after(
     tx: &mut ShopTx,
     removed_at: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
-    const OF_REMOVAL: [&str; 6] = [
-        "app/uninstalled",
-        "shop/redact",
-        "customers/redact",
-        "customer/redact",
-        "customers/data_request",
-        "customer/data_request",
-    ];
     let shop = tx.shop();
+    let of_removal = [&["app/uninstalled"][..], &REQUEST_TOPICS].concat();
     let first = sqlx::query_scalar!(
         "SELECT min(LEAST(received_at, triggered_at)) FROM inbox
          WHERE shop_id = $1 AND source = 'webhook' AND triggered_at > $2 AND received_at > $2 AND topic <> ALL ($3)",
         shop.0,
         removed_at,
-        &OF_REMOVAL.map(str::to_owned),
+        &of_removal.into_iter().map(str::to_owned).collect::<Vec<_>>(),
     );
     Ok(first.fetch_one(&mut **tx).await?)
 }
@@ -266,10 +263,12 @@ pub(crate) async fn give_deliveries(
             // What does not open is nobody's any more.
             let Ok(body) = key.body(delivery.id).open(&delivery.body) else { continue };
             let digest = new_key.body_digest(&body);
-            sqlx::query!(
+            // An earlier release knew a body by another digest: what it stored may have been stored again.
+            let done = sqlx::query!(
                 "INSERT INTO inbox (shop_id, id, webhook_id, body_digest, source, topic, triggered_at, event_id, received_at,
                                     note, body, due_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now())",
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now())
+                 ON CONFLICT ON CONSTRAINT inbox_delivery_key DO NOTHING",
                 to.0,
                 delivery.id,
                 known_as(&delivery.webhook_id, &delivery.body_digest, digest),
@@ -284,7 +283,7 @@ pub(crate) async fn give_deliveries(
             )
             .execute(&mut **tx)
             .await?;
-            given += 1;
+            given += done.rows_affected();
         }
         enqueue(tx, INGEST, 0.0).await?;
         tx.turn_to(from).await?;

@@ -20,7 +20,8 @@ pub use directory::{
 };
 pub use document::{DocumentsLeft, documents_by_outcome, documents_left, store_documents};
 pub use inbox::{
-    InboxCounts, InboxItem, InboxStatus, counts, dead_letters, list, purge_bodies, purge_unclaimed, retry, unclaimed,
+    InboxCounts, InboxItem, InboxStatus, REQUEST_TOPICS, counts, dead_letters, list, purge_bodies, purge_unclaimed,
+    retry, unclaimed,
 };
 pub use keys::{KeyUse, Rotated, key_uses, rotate_keys};
 pub use metrics::{count_put_off, register_metrics};
