@@ -99,9 +99,8 @@ pub async fn series(
     let (Query(period), Query(metric), Query(query), Query(as_of)) = (period?, metric?, query?, as_of?);
     let metric = named(metric.metric.as_deref())?;
     let (granularity, moment) = (query.granularity.unwrap_or(Granularity::Day), as_of.moment()?);
-    // Days are kept as sums. What has to be added up takes a connection for longer, of the few there are: turns are taken.
-    let adds_up = granularity == Granularity::Hour || moment.is_some();
-    let _turn = if adds_up { Some(app.adding_up.take(shop.id).await?) } else { None };
+    // Days are kept as sums. Hours have to be added up: that takes a connection for longer, of the few there are.
+    let _turn = if granularity == Granularity::Hour { Some(app.adding_up.take(shop.id).await?) } else { None };
     let mut figures = Figures::open_as_of(&app, shop, moment).await?;
     let period = period.resolve(figures.today())?;
     let points = match granularity {

@@ -87,10 +87,7 @@ pub async fn stats(
     as_of: Result<Query<AsOfQuery>, QueryRejection>,
 ) -> Result<Json<Stats>, ApiError> {
     let (Query(query), Query(as_of)) = (query?, as_of?);
-    let moment = as_of.moment()?;
-    // What was known at a moment may have to be added up, on a connection of the few there are: turns are taken.
-    let _turn = if moment.is_some() { Some(app.adding_up.take(shop.id).await?) } else { None };
-    let mut figures = Figures::open_as_of(&app, shop, moment).await?;
+    let mut figures = Figures::open_as_of(&app, shop, as_of.moment()?).await?;
     let today = figures.today();
     let period = query.resolve(today)?;
     // One query for both: they lie side by side.
