@@ -108,7 +108,8 @@ pub fn document_of(id: OrderId, order: &Order, updated_at: DateTime<Utc>) -> Val
 }
 
 /// Documents of a history's orders: of each one as it was at some moment of it, and of each one at its end. Orders that were
-/// deleted have none (of two bodies of one instant that one counts which does in a shop of that key), nor those of which random refunds gave back more than there was: no shop books a negative reversal.
+/// deleted have none, nor those of which random refunds gave back more than there was: no shop books a negative reversal. Of two
+/// bodies of one instant that one counts which does in a shop of that key.
 pub fn documents_of(rng: &mut StdRng, key: &ShopKey, history: &[Delivery]) -> (Vec<Delivery>, Vec<Delivery>) {
     let mut orders: BTreeMap<u64, Vec<OrderCommand>> = BTreeMap::new();
     for delivery in history {

@@ -373,30 +373,32 @@ fn enter_duties(book: &mut Book<'_>) {
         left += duties;
         book.enter_plain(format!("duty/line/{id}"), at, Reason::OrderEdit, LineType::Duty, duties);
     }
-    for (id, refund) in book.refunds.clone() {
-        left -= refund.duties_minor;
-        let key = format!("duty/refund/{id}");
-        book.enter_plain(key, refund.at, reason_of(refund), LineType::Duty, -refund.duties_minor);
-    }
+    left -= enter_given_back(book, "duty", LineType::Duty, |refund| refund.duties_minor);
     cancel_rest(book, "duty/cancel", LineType::Duty, left);
 }
 
 fn enter_fees_and_tips(book: &mut Book<'_>) {
     let fees = book.terms.additional_fees.unwrap_or(0);
     book.enter_plain("additional_fee/order".into(), book.placed_at, Reason::Order, LineType::AdditionalFee, fees);
-    let mut left = fees;
-    for (id, refund) in book.refunds.clone() {
-        left -= refund.additional_fees_minor;
-        let (key, given_back) = (format!("additional_fee/refund/{id}"), -refund.additional_fees_minor);
-        book.enter_plain(key, refund.at, reason_of(refund), LineType::AdditionalFee, given_back);
-    }
-    cancel_rest(book, "additional_fee/cancel", LineType::AdditionalFee, left);
+    let given_back =
+        enter_given_back(book, "additional_fee", LineType::AdditionalFee, |refund| refund.additional_fees_minor);
+    cancel_rest(book, "additional_fee/cancel", LineType::AdditionalFee, fees - given_back);
     // Tip lines win over the order's total: a tip is never counted twice.
     if !book.order.lines.values().any(|line| line.value.kind == crate::order::LineKind::Tip) {
         let tip = book.terms.tip;
         book.enter_plain("tip/order".into(), book.placed_at, Reason::Order, LineType::Tip, tip);
         cancel_rest(book, "tip/cancel", LineType::Tip, tip);
     }
+}
+
+/// What refunds give back of it, each on its own day. Returns how much all of them do.
+fn enter_given_back(book: &mut Book<'_>, what: &str, line_type: LineType, of: fn(&Refund) -> i64) -> i64 {
+    let mut all = 0;
+    for (id, refund) in book.refunds.clone() {
+        all += of(refund);
+        book.enter_plain(format!("{what}/refund/{id}"), refund.at, reason_of(refund), line_type, -of(refund));
+    }
+    all
 }
 
 /// A cancellation reverses what is still unreversed in the whole known set.
